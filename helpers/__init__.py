@@ -1,0 +1,1 @@
+"""What the notebooks, the scripts and the tests share. Importing any of it does no work."""

@@ -1,0 +1,21 @@
+"""What a user reads when their input is at fault: one sentence, no traceback."""
+
+import sys
+from collections.abc import Callable
+
+
+class UserError(Exception):
+    """Bad input, told in one sentence that names the file, the line and the remedy."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Keep IPython from drawing a traceback: in a notebook, too, the sentence is all there is to read."""
+        return [f"Error: {self}"]
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Call a command line's `main`; a `UserError` becomes one line on stderr and exit status 2."""
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,102 @@
+"""A tiny random BERT, made-up pairs, and a clean place for what a run leaves."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from helpers.profile import KEYS, ROOT, load_profile
+
+WORDS = [a + b for a in ("ba", "de", "ki", "lo", "mu", "ra", "se", "ti") for b in ("nel", "rak", "sot", "vim", "zup")]
+
+
+def make_pairs(count: int) -> list[dict]:
+    rng = random.Random(0)
+    return [
+        {"query": " ".join(rng.sample(WORDS, 3)), "positive": [" ".join(rng.sample(WORDS, 12)) + f" {number}"]}
+        for number in range(count)
+    ]
+
+
+def write_jsonl(path: Path, rows: list[dict]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf8")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def no_overrides(monkeypatch):
+    """Keep the settings of whoever runs the tests out of them."""
+    for key in ("PROFILE", *KEYS):
+        monkeypatch.delenv(key, raising=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory) -> Path:
+    """A BERT of two layers and random weights, with a tokenizer for `WORDS`."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, set_seed
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    pieces = [chr(c) for c in range(33, 127)] + ["##" + chr(c) for c in range(33, 127)]
+    vocabulary = {token: i for i, token in enumerate(dict.fromkeys(special + pieces + WORDS))}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    set_seed(0)
+    folder = tmp_path_factory.mktemp("models") / "tiny-bert"
+    BertModel(
+        BertConfig(
+            vocab_size=len(vocabulary),
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=64,
+            max_position_embeddings=64,
+        )
+    ).save_pretrained(folder)
+    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), special, strict=True))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **names).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def make_profile(tmp_path, monkeypatch):
+    """Return a function that loads a profile whose files go to a temporary folder."""
+    monkeypatch.setattr("helpers.profile.ROOT", tmp_path)
+    shutil.copytree(ROOT / "profiles", tmp_path / "profiles")
+
+    def make(name: str = "test", **settings: object):
+        return load_profile(name, {key: str(value) for key, value in settings.items()})
+
+    return make
+
+
+def run_bash(*words: object, **settings: object) -> subprocess.CompletedProcess:
+    """Run a script of the project from another folder, as a user would, with settings in the environment."""
+    environ = os.environ | {key: str(value) for key, value in settings.items()}
+    return subprocess.run(
+        ["bash", *map(str, words)], cwd="/", env=environ, capture_output=True, text=True, timeout=600, check=False
+    )
+
+
+@pytest.fixture(scope="session")
+def clean_run():
+    """Return a function that empties the folders of a run, now and when the tests are over."""
+    names = set()
+
+    def clean(name: str) -> str:
+        names.add(name)
+        for parent in ("ft_data", "output"):
+            shutil.rmtree(ROOT / parent / name, ignore_errors=True)
+        return name
+
+    yield clean
+    for name in names:
+        clean(name)
