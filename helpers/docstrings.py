@@ -1,0 +1,106 @@
+"""Query-passage pairs from the docstrings of installed packages: real text, no download.
+
+A docstring's first sentence says what a function does, the prose after it explains how. Asked
+with the first, a retriever should find the second among thousands of others that speak of arrays,
+axes and estimators too. Sources are read as text with `ast`; nothing is imported.
+"""
+
+import ast
+import importlib.util
+import re
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from itertools import chain
+from pathlib import Path
+
+# Pinned in requirements.txt, so that everyone gets the same pairs.
+PACKAGES = ("pandas", "sklearn", "scipy", "numpy", "networkx", "matplotlib")
+NOT_PUBLIC = {"tests", "testing", "_vendor", "externals", "_externals", "_lib", "distutils", "sphinxext"}
+
+SECTION = re.compile(  # "Parameters" over dashes (numpydoc), "Args:" (Google), doctests, literal blocks
+    r"^\s*(?:[A-Z][\w ]+\n\s*[-=~]{3,}\s*$|(?:Args|Arguments|Returns|Raises|Examples?|Notes?)\s*:|>>>|:param )", re.M
+)
+DIRECTIVE = re.compile(r"^\s*\.\. .*(?:\n(?:[ \t]+.*)?)*", re.M)  # ".. versionadded:: 1.4" with its indented body
+ROLE = re.compile(r":[a-z:]+:`(?:[^`<]*<)?[~!.]?([^`>]+)>?`")  # :func:`~numpy.mean` -> numpy.mean
+SENTENCE = re.compile(r"(.+?(?<!\be\.g)(?<!\bi\.e)(?<!\bvs)(?<!\bcf)\.)(?:\s+(?=[A-Z\"(*])|$)", re.S)
+TEMPLATE = re.compile(r"%\(\w+\)s|(?<![\w\\}])\{\w+\}")  # filled in at import time, unreadable before
+SIGNATURE = re.compile(r"^\S+\(|->|::|>>>|=|https?://")
+
+QUERY_WORDS = range(4, 31)
+MIN_PASSAGE_WORDS = 12  # less is a remark, not a passage
+SHINGLE = 4  # words
+NEAR_COPY = 0.5  # share of a passage's shingles found in one earlier passage
+
+
+def read_docstrings(package: str) -> Iterator[str]:
+    """Yield the docstrings of the public functions and classes of an installed package, in file order.
+
+    Raises:
+        ModuleNotFoundError: the package is not installed.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        raise ModuleNotFoundError(f"{package} is not installed: pip install -r requirements.txt")
+    root = Path(spec.submodule_search_locations[0])
+    for path in sorted(root.rglob("*.py")):
+        if NOT_PUBLIC.isdisjoint(path.relative_to(root).parts) and not path.name.startswith(("test_", "conftest")):
+            yield from _public_docstrings(ast.parse(path.read_text(encoding="utf8")))
+
+
+def _public_docstrings(node: ast.AST) -> Iterator[str]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if child.name.startswith("_"):
+                continue
+            if docstring := ast.get_docstring(child):
+                yield docstring
+        if isinstance(child, ast.ClassDef | ast.If | ast.Try):  # not functions: what they define inside is private
+            yield from _public_docstrings(child)
+
+
+def split_docstring(docstring: str) -> tuple[str, str] | None:
+    """Split a docstring into its first sentence and the prose that follows it, as plain text.
+
+    Sections (`Parameters`, `Returns`, `Examples`, ...), directives and markup are left out. None if the
+    docstring is a template or a signature, or if either side says too little to be a query or a passage.
+    """
+    if TEMPLATE.search(docstring):
+        return None
+    prose = SECTION.split(docstring, maxsplit=1)[0]
+    prose = ROLE.sub(r"\1", DIRECTIVE.sub("", prose)).replace("`", "")
+    summary, _, explanation = prose.strip().partition("\n\n")
+    first = SENTENCE.match(summary)
+    if first is None or SIGNATURE.search(first[1]) or not first[1][0].isalpha():
+        return None
+    query = " ".join(first[1].split())
+    passage = " ".join((summary[first.end() :] + "\n" + explanation).split())
+    if len(query.split()) not in QUERY_WORDS or len(passage.split()) < MIN_PASSAGE_WORDS:
+        return None
+    return query, passage
+
+
+def _package_pairs(package: str) -> list[tuple[str, str]]:
+    return [pair for docstring in read_docstrings(package) if (pair := split_docstring(docstring))]
+
+
+def docstring_pairs(packages: tuple[str, ...] = PACKAGES) -> list[dict]:
+    """Return the pairs of all packages, `{"query": str, "positive": [str]}`, without repeats or near-copies.
+
+    A query is kept once, and so is a passage: libraries repeat a docstring from class to class and change a word,
+    and a query with two right answers of which one counts would punish a model for being right.
+    """
+    pairs, queries, seen = [], set(), {}  # seen: shingle -> numbers of the pairs that have it
+    with ProcessPoolExecutor() as pool:  # parsing takes nearly all the time
+        for query, passage in chain.from_iterable(pool.map(_package_pairs, packages)):
+            words = re.findall(r"\w+", passage.lower())
+            shingles = {tuple(words[i : i + SHINGLE]) for i in range(len(words) - SHINGLE + 1)}
+            shared = Counter(number for shingle in shingles for number in seen.get(shingle, ()))
+            is_copy = shared and max(shared.values()) > NEAR_COPY * len(shingles)
+            if is_copy or query.lower() in queries:
+                continue
+            queries.add(query.lower())
+            for shingle in shingles:
+                seen.setdefault(shingle, []).append(len(pairs))
+            pairs.append({"query": query, "positive": [passage]})
+    return pairs

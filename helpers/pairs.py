@@ -1,0 +1,147 @@
+"""Query-passage pairs: where they come from, and what makes a row sound."""
+
+import csv
+import json
+import random
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from helpers.docstrings import docstring_pairs
+from helpers.errors import UserError
+from helpers.files import read_jsonl, read_lines
+from helpers.hub import from_hub
+from helpers.profile import Profile
+
+REMEDY = "give the path of a file of pairs"
+
+
+def normalise(text: str) -> str:
+    """Return `text` in the form in which two passages count as the same: single spaces, no case."""
+    return " ".join(text.split()).casefold()
+
+
+def load_pairs(profile: Profile) -> list[dict]:
+    """Load the profile's pairs: rows of `id` (str), `query` (str) and `positive` (list of str).
+
+    At most `profile.max_pairs` of them, drawn with `profile.seed`, in their original order.
+
+    Raises:
+        UserError: a file that cannot be read, a row that is not sound, or the Hub out of reach.
+    """
+    path = profile.dataset_path
+    if path is None and profile.dataset == "docstrings":
+        pairs = sound_pairs(enumerate(docstring_pairs(), start=1), "docstrings")
+    elif path is None or path.is_dir():
+        pairs = sound_pairs(_read_dataset(profile), profile.dataset)
+    else:
+        pairs = merge_queries(sound_pairs(read_rows(path), str(path)))
+    if profile.max_pairs and profile.max_pairs < len(pairs):
+        chosen = sorted(random.Random(profile.seed).sample(range(len(pairs)), profile.max_pairs))
+        pairs = [pairs[i] for i in chosen]
+    return pairs
+
+
+def _read_dataset(profile: Profile) -> Iterator[tuple[int, dict]]:
+    import datasets
+
+    datasets.disable_progress_bars()
+    rows = from_hub(
+        profile.dataset,
+        lambda: datasets.load_dataset(
+            profile.dataset, split=profile.dataset_split, revision=profile.dataset_revision or None
+        ),
+    )
+    return enumerate(rows, start=1)
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, dict]]:
+    """Yield the line (or row) number and the row of a `.jsonl`, `.json`, `.csv` or `.parquet` file.
+
+    Raises:
+        UserError: the file is not what its ending says.
+    """
+    readers = {".jsonl": _read_json, ".json": _read_json, ".csv": _read_csv, ".parquet": _read_parquet}
+    return readers[path.suffix.lower()](path)
+
+
+def _read_json(path: Path) -> Iterator[tuple[int, dict]]:
+    lines = (line for _, line in read_lines(path, REMEDY))
+    if not next(filter(str.strip, lines), "").lstrip().startswith("["):  # one object a line, whatever the ending says
+        return read_jsonl(path, REMEDY)
+    try:
+        rows = json.loads("".join(line for _, line in read_lines(path, REMEDY)))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {error.lineno}: not JSON ({error.msg}); mend the list there.") from error
+    return enumerate(rows, start=1)
+
+
+def _read_csv(path: Path) -> Iterator[tuple[int, dict]]:
+    csv.field_size_limit(2**30)  # passages may be long
+    reader = csv.DictReader(line for _, line in read_lines(path, REMEDY))
+    for row in reader:
+        yield reader.line_num, {key: value for key, value in row.items() if value}
+
+
+def _read_parquet(path: Path) -> Iterator[tuple[int, dict]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        rows = pyarrow.parquet.read_table(path).to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UserError(f"{path} is not a readable Parquet file; write it again.") from error
+    return enumerate(rows, start=1)
+
+
+def sound_pairs(rows: Iterable[tuple[int, dict]], source: str) -> list[dict]:
+    """Check rows and bring them into one form: `id`, `query`, `positive`.
+
+    Args:
+        rows: number of the line and row; a row has `query` (a text), `positive` or `pos` (a text or a list of
+            texts) and perhaps `id`; without one the row is `q<number>`.
+        source: the file's name, for the sentence that says what is wrong.
+
+    Raises:
+        UserError: a field is missing, empty or of the wrong type, an id stands twice, or there is no row at all.
+    """
+    pairs, ids = [], set()
+    for number, row in rows:
+        where = f"{source}, line {number}"
+        if not isinstance(row, dict):
+            raise UserError(f"{where}: not an object; every row needs 'query' and 'positive'.")
+        query = row.get("query")
+        positive = row.get("positive", row.get("pos"))
+        positive = [positive] if isinstance(positive, str) else positive
+        if not isinstance(query, str) or not query.strip():
+            raise UserError(f"{where}: 'query' is missing, empty or not a text; every row needs one.")
+        if not isinstance(positive, list) or not positive or not all(_is_text(text) for text in positive):
+            raise UserError(f"{where}: 'positive' is missing, empty or not a text or a list of texts.")
+        identifier = str(row.get("id") or f"q{number}")
+        if identifier in ids or identifier.split() != [identifier]:
+            raise UserError(f"{where}: id {identifier!r} stands twice or has a space; mend it or leave 'id' out.")
+        ids.add(identifier)
+        pairs.append({"id": identifier, "query": query.strip(), "positive": distinct(positive)})
+    if not pairs:
+        raise UserError(f"{source} has no rows; it needs rows of 'query' and 'positive'.")
+    return pairs
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def distinct(texts: Iterable[str]) -> list[str]:
+    """Return the texts that differ after `normalise`, the first spelling of each, in order."""
+    first: dict[str, str] = {}
+    for text in texts:
+        first.setdefault(normalise(text), text)
+    return list(first.values())
+
+
+def merge_queries(pairs: list[dict]) -> list[dict]:
+    """Unite the positives of rows that ask the same query; files often give one positive a row."""
+    merged: dict[str, dict] = {}
+    for pair in pairs:
+        row = merged.setdefault(normalise(pair["query"]), pair | {"positive": []})
+        row["positive"] = distinct(row["positive"] + pair["positive"])
+    return list(merged.values())
