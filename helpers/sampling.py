@@ -1,0 +1,122 @@
+"""Which queries train and which evaluate, and which passages a query learns to keep away from."""
+
+import random
+from collections.abc import Iterable
+
+from helpers.errors import UserError
+from helpers.files import write_jsonl
+from helpers.pairs import distinct, normalise
+from helpers.profile import Profile
+
+
+def split_pairs(pairs: list[dict], profile: Profile) -> tuple[list[dict], list[dict]]:
+    """Split pairs into a training and an evaluation part of `profile.eval_share` of the queries.
+
+    With `split_key` `query` each row falls on its own, by `datasets.Dataset.train_test_split`: the article's split,
+    row for row. With `passage` queries that share a passage stay together, so that no positive of an evaluation
+    query was ever trained on.
+
+    Raises:
+        UserError: one of the parts would be empty.
+    """
+    by_key = {"query": _split_rows, "passage": _split_groups}
+    train, evaluation = by_key[profile.split_key](pairs, profile.eval_share, profile.seed)
+    if not train or not evaluation:
+        raise UserError(
+            f"{len(pairs)} pairs from {profile.dataset} cannot be split by {profile.split_key} into a training and an "
+            f"evaluation part with EVAL_SHARE={profile.eval_share}; give more pairs that do not share passages."
+        )
+    return train, evaluation
+
+
+def _split_rows(pairs: list[dict], share: float, seed: int) -> tuple[list[dict], list[dict]]:
+    from datasets import Dataset
+
+    if len(pairs) < 2:
+        return pairs, []
+    parts = Dataset.from_dict({"row": range(len(pairs))}).train_test_split(test_size=share, seed=seed)
+    return [pairs[i] for i in parts["train"]["row"]], [pairs[i] for i in parts["test"]["row"]]
+
+
+def _split_groups(pairs: list[dict], share: float, seed: int) -> tuple[list[dict], list[dict]]:
+    groups = passage_groups(pairs)
+    order = list(range(max(groups) + 1))
+    random.Random(seed).shuffle(order)
+    sizes = [0] * len(order)
+    for group in groups:
+        sizes[group] += 1
+    chosen, count = set(), 0
+    for group in order:  # a group too large for what is left trains
+        if count + sizes[group] <= round(share * len(pairs)):
+            chosen.add(group)
+            count += sizes[group]
+    return (
+        [pair for pair, group in zip(pairs, groups, strict=True) if group not in chosen],
+        [pair for pair, group in zip(pairs, groups, strict=True) if group in chosen],
+    )
+
+
+def passage_groups(pairs: list[dict]) -> list[int]:
+    """Return a group number for each pair; pairs that share a passage, directly or through others, share a group."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    number: dict[str, int] = {}
+    edges = [
+        (row, len(pairs) + number.setdefault(normalise(text), len(number)))
+        for row, pair in enumerate(pairs)
+        for text in pair["positive"]
+    ]
+    rows, passages = zip(*edges, strict=True)
+    size = len(pairs) + len(number)
+    graph = coo_array(([1] * len(edges), (rows, passages)), shape=(size, size))  # queries and passages as nodes
+    labels = connected_components(graph, directed=False)[1]
+    return labels[: len(pairs)].tolist()
+
+
+def negative_pool(train: list[dict], evaluation: list[dict]) -> list[str]:
+    """Return the distinct passages of the training part that are no positive of the evaluation part."""
+    held_out = {normalise(text) for pair in evaluation for text in pair["positive"]}
+    passages = distinct(text for pair in train for text in pair["positive"])
+    return [text for text in passages if normalise(text) not in held_out]
+
+
+def sample_negatives(positives: Iterable[list[str]], pool: list[str], neg_num: int, seed: int) -> list[list[str]]:
+    """Draw `neg_num` random negatives for each query: uniformly, without replacement, never one of its positives.
+
+    Args:
+        positives: the positive passages of each query.
+        pool: distinct passages to draw from.
+
+    Returns:
+        One list a query; shorter than `neg_num` where the pool has fewer passages to offer.
+    """
+    rng = random.Random(seed)
+    keys = [normalise(text) for text in pool]
+    negatives = []
+    for texts in positives:
+        own = {normalise(text) for text in texts}
+        # Enough draws for `neg_num` to remain whichever of them are the query's own; dropping those from a
+        # uniform sample leaves a uniform sample of the others.
+        drawn = rng.sample(range(len(pool)), min(len(pool), neg_num + len(own)))
+        negatives.append([pool[i] for i in drawn if keys[i] not in own][:neg_num])
+    return negatives
+
+
+def training_rows(train: list[dict], pool: list[str], neg_num: int, profile: Profile) -> list[dict]:
+    """Return FlagEmbedding's training rows: `query`, `pos`, `neg`, `id` and the instruction as `prompt`."""
+    negatives = sample_negatives((pair["positive"] for pair in train), pool, neg_num, profile.seed)
+    return [
+        {"query": pair["query"], "pos": pair["positive"], "neg": neg, "id": pair["id"], "prompt": profile.instruction}
+        for pair, neg in zip(train, negatives, strict=True)
+    ]
+
+
+def save_training_rows(rows: list[dict], neg_num: int, profile: Profile) -> str:
+    """Write the rows to `profile.training_file(neg_num)` and return a sentence that says what was written."""
+    path = profile.training_file(neg_num)
+    write_jsonl(path, rows)
+    short = [row for row in rows if len(row["neg"]) < neg_num]
+    fewest = min(len(row["neg"]) for row in rows)
+    note = f"; {len(short)} of them have fewer than {neg_num} negatives, the fewest {fewest}" if short else ""
+    return f"{path.name}: {len(rows)} queries with {neg_num} negatives each, {path.stat().st_size / 1e6:.1f} MB{note}"
