@@ -1,0 +1,96 @@
+"""Run a notebook without a browser, and keep what it shows.
+
+`python -m helpers.notebook run 01_build_train_dataset neg_num=50` executes one into `output/<profile>/notebooks/`;
+`python -m helpers.notebook store` puts the outputs of the last run into the notebooks of the series.
+"""
+
+import logging
+import sys
+from pathlib import Path
+
+import nbformat
+
+from helpers.errors import UserError, run_command
+from helpers.files import whole_file
+from helpers.profile import ROOT, Profile, load_profile
+
+NOTEBOOKS = ROOT / "notebooks"
+
+
+def run_notebook(path: Path, parameters: dict[str, object], profile: Profile) -> Path:
+    """Execute a notebook with papermill; return the executed copy in `profile.output_dir`.
+
+    Raises:
+        UserError: a cell failed.
+    """
+    import papermill
+    from traitlets.config import Config
+
+    stem = "_".join([path.stem, *(f"{key}_{value}" for key, value in parameters.items())])
+    executed = profile.output_dir / "notebooks" / f"{stem}.ipynb"
+    executed.parent.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    try:
+        papermill.execute_notebook(
+            path,
+            executed,
+            parameters,
+            progress_bar=sys.stderr.isatty(),
+            config=Config(KernelManager={"transport": "ipc"}),
+        )
+    except papermill.PapermillExecutionError as error:
+        reason = error.evalue if error.ename == "UserError" else f"{error.ename}: {error.evalue}, see {executed}"
+        raise UserError(f"notebooks/{path.name}: {reason}") from error
+    _write(executed, tidy(nbformat.read(executed, as_version=4)))
+    return executed
+
+
+def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Drop what differs from run to run or says nothing to a reader: progress bars, counts, times, tool metadata."""
+    notebook.metadata = {key: notebook.metadata[key] for key in ("kernelspec",) if key in notebook.metadata}
+    for cell in notebook.cells:
+        cell.metadata = {"tags": tags} if (tags := cell.metadata.get("tags")) else {}
+        if cell.cell_type == "code":
+            cell.execution_count = None
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            for output in cell.outputs:
+                output.pop("execution_count", None)
+                if output.output_type == "execute_result":
+                    output.execution_count = None
+    return notebook
+
+
+def store_outputs(profile: Profile) -> None:
+    """Copy the outputs of the profile's executed notebooks into the notebooks of the series."""
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        executed = min((profile.output_dir / "notebooks").glob(f"{path.stem}*.ipynb"), default=None)
+        if executed is None:
+            raise UserError(f"{path.name} has not been run under PROFILE={profile.name}; run bash run_all.sh first.")
+        cells = nbformat.read(executed, as_version=4).cells
+        cells = [cell for cell in cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+        notebook = nbformat.read(path, as_version=4)
+        for cell, done in zip(notebook.cells, cells, strict=True):
+            if cell.cell_type == "code":
+                cell.outputs = done.outputs
+        _write(path, tidy(notebook))
+
+
+def _write(path: Path, notebook: nbformat.NotebookNode) -> None:
+    with whole_file(path) as file:
+        nbformat.write(notebook, file)
+
+
+def main() -> None:
+    """Run a notebook by its name, or store outputs."""
+    match sys.argv[1:]:
+        case ["run", name, *assignments]:
+            parameters = {key: int(value) for key, _, value in (text.partition("=") for text in assignments)}
+            run_notebook(NOTEBOOKS / f"{name}.ipynb", parameters, load_profile())
+        case ["store"]:
+            store_outputs(load_profile())
+        case _:
+            raise UserError("usage: python -m helpers.notebook run NAME [parameter=number ...], or store.")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,105 @@
+"""Results as tables and pictures.
+
+`python -m helpers.report` prints the profile's results table.
+"""
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from helpers.errors import UserError, run_command
+from helpers.evalset import EvalSet, load_eval_set
+from helpers.evaluation import load_results
+from helpers.profile import Profile, load_profile
+from helpers.trec import Run, ranking
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLUMNS = ["hit@1", "hit@10", "recall@10", "recall@100", "mrr@10", "ndcg@10"]
+EXCERPT = 110  # characters
+
+
+def excerpt(text: str, length: int = EXCERPT) -> str:
+    """Cut a text to `length` characters, with an ellipsis where something is missing."""
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def top_passages(eval_set: EvalSet, run: Run, query_id: str, depth: int = 5) -> pd.DataFrame:
+    """Return one query's best passages by rank, with score and a star at each positive."""
+    scores, gold = run[query_id], eval_set.qrels[query_id]
+    rows = [
+        {"gold": "★" if docid in gold else "", "score": scores[docid], "passage": excerpt(eval_set.corpus[docid])}
+        for docid in ranking(scores)[:depth]
+    ]
+    return pd.DataFrame(rows, index=pd.RangeIndex(1, len(rows) + 1, name="rank"))
+
+
+def failures(eval_set: EvalSet, run: Run, count: int = 3) -> pd.DataFrame:
+    """Return the first `count` queries whose best passage is no positive: what was asked, found first, and wanted."""
+    rows = []
+    for query_id, query in eval_set.queries.items():
+        order, gold = ranking(run[query_id]), eval_set.qrels[query_id]
+        if order[0] in gold:
+            continue
+        rank = next((rank for rank, docid in enumerate(order, start=1) if docid in gold), None)
+        rows.append(
+            {
+                "query": excerpt(query),
+                "found first": excerpt(eval_set.corpus[order[0]]),
+                "wanted": excerpt(eval_set.corpus[next(iter(gold))]),
+                "at rank": rank or f"> {len(order)}",
+            }
+        )
+        if len(rows) == count:
+            break
+    return pd.DataFrame(rows)
+
+
+def metrics_table(means: dict[str, float]) -> pd.DataFrame:
+    """Return one model's means with a row a cut-off and a column a measure."""
+    parts = [name.split("@") + [value] for name, value in means.items()]
+    table = pd.DataFrame(parts, columns=["measure", "k", "mean"]).pivot(index="k", columns="measure", values="mean")
+    return table.loc[table.index.sort_values(key=lambda k: k.astype(int)), list(dict.fromkeys(p[0] for p in parts))]
+
+
+def results_table(results: dict[str, dict]) -> pd.DataFrame:
+    """Return one row a model, the measures of `COLUMNS` in the columns."""
+    metrics = {name: result["metrics"] for name, result in results.items()}
+    return pd.DataFrame.from_dict(metrics, orient="index")[COLUMNS]
+
+
+def plot_results(results: dict[str, dict]) -> "Axes":
+    """Draw the results table as bars, a group a measure, a colour a model."""
+    table = results_table(results)
+    axes = table.T.plot.bar(figsize=(9, 3.5), width=0.8, rot=0, colormap="viridis")
+    axes.set(ylim=(0, 1), ylabel="mean over queries")
+    axes.legend(loc="upper left", ncols=len(table))
+    for bars in axes.containers:
+        axes.bar_label(bars, fmt="%.2f", fontsize=7)
+    return axes
+
+
+def comparable_results(profile: Profile, eval_set: EvalSet) -> dict[str, dict]:
+    """Return the results measured on this evaluation set; say which others there are and what to do about them."""
+    results, others = load_results(profile, eval_set)
+    if others:
+        print(f"Left out, measured on another evaluation set: {', '.join(others)}; run their notebooks again.")
+    return results
+
+
+def main() -> None:
+    """Print the results table."""
+    profile = load_profile()
+    eval_set = load_eval_set(profile)
+    results = comparable_results(profile, eval_set)
+    if not results:
+        raise UserError(f"There are no results in {profile.output_dir}; run notebooks 03 to 06 first.")
+    print(f"profile {profile.run_name}: {len(eval_set.queries)} queries, {len(eval_set.corpus)} passages\n")
+    table = results_table(results)
+    table.insert(0, "model", [result["model"].rpartition("/")[2] for result in results.values()])
+    print(table.to_string(float_format="{:.4f}".format))
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,75 @@
+"""What holds for the notebooks as they are stored; test_series.py runs them."""
+
+import re
+
+import nbformat
+import pytest
+
+from helpers.notebook import NOTEBOOKS
+from helpers.profile import ROOT
+
+PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
+EVALUATIONS = [path for path in PATHS if "_eval_" in path.name and "build" not in path.name]
+
+
+def read(path):
+    return nbformat.read(path, as_version=4).cells
+
+
+def code_cells(path, without=()):
+    cells = [cell for cell in read(path) if cell.cell_type == "code"]
+    return [cell for cell in cells if not set(without) & set(cell.metadata.get("tags", []))]
+
+
+def test_the_series_is_complete():
+    assert [path.stem for path in PATHS] == [
+        "01_build_train_dataset",
+        "02_build_eval_dataset",
+        "03_eval_raw_bert",
+        "04_eval_neg10",
+        "05_eval_neg50",
+        "06_eval_bge_m3",
+    ]
+
+
+@pytest.mark.parametrize("path", EVALUATIONS, ids=lambda path: path.stem)
+def test_evaluations_run_the_same_code(path):
+    cells = [[cell.source for cell in code_cells(p, {"parameters", "inline"})] for p in (EVALUATIONS[0], path)]
+    assert cells[0] == cells[1]
+
+
+def test_evaluations_differ_in_their_name():
+    names = [code_cells(path)[1 + (path == EVALUATIONS[0])] for path in EVALUATIONS]
+    assert all(cell.metadata.tags == ["parameters"] for cell in names)
+    assert [re.match(r'name = "(\w+)"', cell.source)[1] for cell in names] == ["raw", "neg10", "neg50", "reference"]
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_stored_outputs(path):
+    assert path.stat().st_size < 200_000
+    cells = code_cells(path)
+    assert any(cell.outputs for cell in cells)
+    for cell in cells:
+        assert cell.execution_count is None
+        assert len(cell.source.splitlines()) <= 15
+        for output in cell.outputs:
+            assert output.output_type != "error"
+            assert output.get("name") != "stderr"
+    content = path.read_text(encoding="utf8")
+    assert str(ROOT) not in content
+    assert not re.search(r"/home/|/Users/|/tmp/|site-packages|\d+%\|", content)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_opening(path):
+    opening = read(path)[0].source
+    assert re.match(r"# .+\n\n> .+\n", opening)
+    assert opening.count("\n- ") == 3
+    for word in ("**Goal**", "**Runs**", "**Reads**", "**Writes**"):
+        assert word in opening
+
+
+@pytest.mark.parametrize("path", [*PATHS, ROOT / "README.md"], ids=lambda path: path.stem)
+def test_links_lead_somewhere(path):
+    for target in re.findall(r"\]\(([^)#:\s]+)\)", path.read_text(encoding="utf8")):
+        assert (path.parent / target).exists(), target
