@@ -23,7 +23,8 @@ if [[ $PRECISION != fp32 ]] && python -c 'import sys, torch; sys.exit(not torch.
   precision=("--$PRECISION")
 fi
 
-export PYTHONUNBUFFERED=1                 # a log that can be followed
+# A log that can be followed: all settings first, then a line every LOGGING_STEPS steps, no bars.
+export PYTHONUNBUFFERED=1 PYTHONWARNINGS=ignore HF_HUB_DISABLE_PROGRESS_BARS=1 HF_DATASETS_DISABLE_PROGRESS_BARS=1
 torchrun --standalone --nproc_per_node=1 \
   -m FlagEmbedding.finetune.embedder.encoder_only.base \
   --model_name_or_path "$base_model" \

@@ -2,7 +2,7 @@
 # The whole series: build the data, measure the raw model, fine-tune twice, measure again, compare.
 #
 #   needs   Python 3.11 or newer; PROFILE=msmarco also the Hugging Face Hub and, in practice, a CUDA card
-#   takes   @MIN@ minutes on two CPU cores (demo), after the installation
+#   takes   8 minutes on two CPU cores (demo), after the installation
 #   leaves  ft_data/<profile>/ and output/<profile>/: data, models, executed notebooks, runs and results
 #
 #   bash run_all.sh                                        # profile demo
@@ -27,7 +27,7 @@ notebook() {
 finetune() {  # the whole log goes to a file, the loss to the terminal
   local log=$OUTPUT_DIR/finetune_neg$1.log
   echo "log: $log"
-  if ! bash "$here/finetune_neg$1.sh" > >(tee "$log" | grep --line-buffered -E '^(\{|error)') 2>&1; then
+  if ! bash "$here/finetune_neg$1.sh" 2>&1 | tee "$log" | grep --line-buffered "^{'"; then
     tail -n 20 "$log" >&2
     return 1
   fi

@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 
 # Pinned in requirements.txt, so that everyone gets the same pairs.
-PACKAGES = ("pandas", "sklearn", "scipy", "numpy", "networkx", "matplotlib")
+PACKAGES = ("sklearn", "scipy", "pandas", "numpy", "networkx", "matplotlib")
 NOT_PUBLIC = {"tests", "testing", "_vendor", "externals", "_externals", "_lib", "distutils", "sphinxext"}
 
 SECTION = re.compile(  # "Parameters" over dashes (numpydoc), "Args:" (Google), doctests, literal blocks

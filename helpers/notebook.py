@@ -17,26 +17,23 @@ from helpers.profile import ROOT, Profile, load_profile
 NOTEBOOKS = ROOT / "notebooks"
 
 
-def run_notebook(path: Path, parameters: dict[str, object], profile: Profile) -> Path:
+def run_notebook(path: Path, parameters: dict[str, int], profile: Profile) -> Path:
     """Execute a notebook with papermill; return the executed copy in `profile.output_dir`.
 
     Raises:
-        UserError: a cell failed.
+        UserError: there is no such notebook, or a cell failed.
     """
     import papermill
-    from traitlets.config import Config
 
+    if not path.is_file():
+        raise UserError(f"There is no {path}; give the name of a notebook without its ending.")
     stem = "_".join([path.stem, *(f"{key}_{value}" for key, value in parameters.items())])
     executed = profile.output_dir / "notebooks" / f"{stem}.ipynb"
     executed.parent.mkdir(parents=True, exist_ok=True)
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
         papermill.execute_notebook(
-            path,
-            executed,
-            parameters,
-            progress_bar=sys.stderr.isatty(),
-            config=Config(KernelManager={"transport": "ipc"}),
+            path, executed, parameters, progress_bar=sys.stderr.isatty(), extra_arguments=["--log-level=40"]
         )
     except papermill.PapermillExecutionError as error:
         reason = error.evalue if error.ename == "UserError" else f"{error.ename}: {error.evalue}, see {executed}"

@@ -16,7 +16,8 @@ from helpers.trec import Run, ranking
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLUMNS = ["hit@1", "hit@10", "recall@10", "recall@100", "mrr@10", "ndcg@10"]
+COLUMNS = ["hit@1", "recall@10", "recall@100", "mrr@10", "ndcg@10"]
+COLOURS = {"raw": "0.75", "neg10": "C0", "neg50": "C1", "reference": "0.35"}  # a model keeps its colour
 EXCERPT = 110  # characters
 
 
@@ -35,20 +36,25 @@ def top_passages(eval_set: EvalSet, run: Run, query_id: str, depth: int = 5) -> 
     return pd.DataFrame(rows, index=pd.RangeIndex(1, len(rows) + 1, name="rank"))
 
 
+def positive_rank(eval_set: EvalSet, run: Run, query_id: str) -> int | None:
+    """Return the rank of the query's first positive, or None if the run does not have it."""
+    order, gold = ranking(run[query_id]), eval_set.qrels[query_id]
+    return next((rank for rank, docid in enumerate(order, start=1) if docid in gold), None)
+
+
 def failures(eval_set: EvalSet, run: Run, count: int = 3) -> pd.DataFrame:
     """Return the first `count` queries whose best passage is no positive: what was asked, found first, and wanted."""
     rows = []
     for query_id, query in eval_set.queries.items():
-        order, gold = ranking(run[query_id]), eval_set.qrels[query_id]
-        if order[0] in gold:
+        rank = positive_rank(eval_set, run, query_id)
+        if rank == 1:
             continue
-        rank = next((rank for rank, docid in enumerate(order, start=1) if docid in gold), None)
         rows.append(
             {
                 "query": excerpt(query),
-                "found first": excerpt(eval_set.corpus[order[0]]),
-                "wanted": excerpt(eval_set.corpus[next(iter(gold))]),
-                "at rank": rank or f"> {len(order)}",
+                "found first": excerpt(eval_set.corpus[ranking(run[query_id])[0]]),
+                "wanted": excerpt(eval_set.corpus[next(iter(eval_set.qrels[query_id]))]),
+                "at rank": rank or f"> {len(run[query_id])}",
             }
         )
         if len(rows) == count:
@@ -72,9 +78,10 @@ def results_table(results: dict[str, dict]) -> pd.DataFrame:
 def plot_results(results: dict[str, dict]) -> "Axes":
     """Draw the results table as bars, a group a measure, a colour a model."""
     table = results_table(results)
-    axes = table.T.plot.bar(figsize=(9, 3.5), width=0.8, rot=0, colormap="viridis")
+    colours = [COLOURS.get(name, "C2") for name in table.index]
+    axes = table.T.plot.bar(figsize=(9, 3.5), width=0.8, rot=0, color=colours)
     axes.set(ylim=(0, 1), ylabel="mean over queries")
-    axes.legend(loc="upper left", ncols=len(table))
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(table), frameon=False)
     for bars in axes.containers:
         axes.bar_label(bars, fmt="%.2f", fontsize=7)
     return axes

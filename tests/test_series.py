@@ -10,7 +10,8 @@ import pytest
 from conftest import make_pairs, run_bash, write_jsonl
 
 from helpers.metrics import average, score_queries
-from helpers.profile import ROOT
+from helpers.notebook import store_outputs
+from helpers.profile import ROOT, load_profile
 from helpers.trec import read_qrels, read_run
 
 pytestmark = pytest.mark.slow
@@ -105,6 +106,19 @@ def test_executed_notebooks_are_tidy(series):
     for path in paths:
         for cell in nbformat.read(path, as_version=4).cells:
             assert all(output.get("name") != "stderr" for output in cell.get("outputs", []))
+
+
+def test_outputs_are_stored(series, tmp_path, monkeypatch):
+    *_, settings, _ = series
+    for key, value in settings.items():
+        monkeypatch.setenv(key, str(value))
+    copies = shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    monkeypatch.setattr("helpers.notebook.NOTEBOOKS", copies)
+    store_outputs(load_profile())
+    for path in sorted(copies.glob("*.ipynb")):
+        stored, source = (nbformat.read(p, as_version=4).cells for p in (path, ROOT / "notebooks" / path.name))
+        assert [cell.source for cell in stored] == [cell.source for cell in source]
+        assert "test-series of pairs" in path.read_text(encoding="utf8")
 
 
 def test_a_second_run_does_not_overwrite_models(series):
