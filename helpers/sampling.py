@@ -32,9 +32,10 @@ def split_pairs(pairs: list[dict], profile: Profile) -> tuple[list[dict], list[d
 def _split_rows(pairs: list[dict], share: float, seed: int) -> tuple[list[dict], list[dict]]:
     from datasets import Dataset
 
-    if len(pairs) < 2:
+    try:
+        parts = Dataset.from_dict({"row": range(len(pairs))}).train_test_split(test_size=share, seed=seed)
+    except ValueError:  # a part would be empty
         return pairs, []
-    parts = Dataset.from_dict({"row": range(len(pairs))}).train_test_split(test_size=share, seed=seed)
     return [pairs[i] for i in parts["train"]["row"]], [pairs[i] for i in parts["test"]["row"]]
 
 

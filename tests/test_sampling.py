@@ -95,6 +95,8 @@ def test_a_split_that_leaves_a_side_empty_is_one_sentence(make_profile):
         split_pairs(pairs_of([["same"], ["same"], ["SAME"]]), make_profile())
     with pytest.raises(UserError, match="cannot be split by query"):
         split_pairs(pairs_of([["one"]]), make_profile(SPLIT_KEY="query"))
+    with pytest.raises(UserError, match="EVAL_SHARE=0.95"):
+        split_pairs(pairs_of([["one"], ["two"], ["three"]]), make_profile(SPLIT_KEY="query", EVAL_SHARE=0.95))
 
 
 def test_fifty_negatives_for_the_articles_queries_take_under_two_seconds():
