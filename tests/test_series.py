@@ -109,16 +109,21 @@ def test_executed_notebooks_are_tidy(series):
 
 
 def test_outputs_are_stored(series, tmp_path, monkeypatch):
-    *_, settings, _ = series
+    _, output, settings, _ = series
     for key, value in settings.items():
         monkeypatch.setenv(key, str(value))
     copies = shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
     monkeypatch.setattr("helpers.notebook.NOTEBOOKS", copies)
     store_outputs(load_profile())
     for path in sorted(copies.glob("*.ipynb")):
-        stored, source = (nbformat.read(p, as_version=4).cells for p in (path, ROOT / "notebooks" / path.name))
+        executed = min((output / "notebooks").glob(f"{path.stem}*"))
+        stored, source, done = (
+            nbformat.read(p, as_version=4).cells for p in (path, ROOT / "notebooks" / path.name, executed)
+        )
         assert [cell.source for cell in stored] == [cell.source for cell in source]
-        assert "test-series of pairs" in path.read_text(encoding="utf8")
+        done = [cell for cell in done if "injected-parameters" not in cell.metadata.get("tags", [])]
+        assert [cell.get("outputs") for cell in stored] == [cell.get("outputs") for cell in done]
+        assert [cell.get("outputs") for cell in stored] != [cell.get("outputs") for cell in source]
 
 
 def test_a_second_run_does_not_overwrite_models(series):
