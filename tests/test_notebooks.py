@@ -60,6 +60,36 @@ def test_stored_outputs(path):
     assert not re.search(r"/home/|/Users/|/tmp/|site-packages|\d+%\|", content)
 
 
+def stored_results():
+    """Model -> measure -> value, from the table at the end of notebook 06."""
+    [table] = [
+        output.data["text/plain"]
+        for cell in code_cells(EVALUATIONS[-1])
+        for output in cell.outputs
+        if "results_table" in cell.source and output.output_type == "execute_result"
+    ]
+    header, *rows = (line.split() for line in table.splitlines())
+    return {name: dict(zip(header, map(float, values), strict=True)) for name, *values in rows}
+
+
+def test_the_demo_holds_what_it_promises():
+    results = stored_results()
+    assert list(results) == ["raw", "neg10", "neg50", "reference"]
+    for name in ("neg10", "neg50"):
+        assert results[name]["ndcg@10"] > 4 * results["raw"]["ndcg@10"]
+        assert results[name]["recall@10"] > 0.6
+
+
+def test_the_readme_repeats_the_stored_results():
+    rows = re.findall(r"^\| (raw|neg10|neg50|reference): .+? \| ([\d. |]+) \|$", (ROOT / "README.md").read_text(), re.M)
+    for (name, values), (stored, measures) in zip(
+        rows, stored_results().items(), strict=False
+    ):  # the demo's come first
+        assert name == stored
+        expected = [measures[measure] for measure in ("hit@1", "recall@10", "mrr@10", "ndcg@10")]
+        assert [float(value) for value in values.split(" | ")] == pytest.approx(expected, abs=0.00051)
+
+
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_opening(path):
     opening = read(path)[0].source
