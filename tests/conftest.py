@@ -7,11 +7,15 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from helpers.profile import KEYS, ROOT, load_profile
 
 WORDS = [a + b for a in ("ba", "de", "ki", "lo", "mu", "ra", "se", "ti") for b in ("nel", "rak", "sot", "vim", "zup")]
+
+hypothesis.settings.register_profile("any machine", deadline=None)  # the first example imports libraries
+hypothesis.settings.load_profile("any machine")
 
 
 def make_pairs(count: int) -> list[dict]:
