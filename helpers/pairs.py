@@ -77,9 +77,12 @@ def _read_json(path: Path) -> Iterator[tuple[int, dict]]:
 
 def _read_csv(path: Path) -> Iterator[tuple[int, dict]]:
     csv.field_size_limit(2**30)  # passages may be long
-    reader = csv.DictReader(line for _, line in read_lines(path, REMEDY))
-    for row in reader:
-        yield reader.line_num, {key: value for key, value in row.items() if value}
+    reader = csv.DictReader((line for _, line in read_lines(path, REMEDY)), strict=True)
+    try:
+        for row in reader:
+            yield reader.line_num, {key: value for key, value in row.items() if value}
+    except csv.Error as error:  # a quote that is never closed would swallow the rest of the file
+        raise UserError(f"{path}, line {reader.line_num}: not CSV ({error}); check the quotes before it.") from error
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[int, dict]]:
