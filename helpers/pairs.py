@@ -82,7 +82,7 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict]]:
         for row in reader:
             yield reader.line_num, {key: value for key, value in row.items() if value}
     except csv.Error as error:  # a quote that is never closed would swallow the rest of the file
-        raise UserError(f"{path}, line {reader.line_num}: not CSV ({error}); check the quotes before it.") from error
+        raise UserError(f"{path}, after line {reader.line_num}: not CSV ({error}); mend the quotes there.") from error
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[int, dict]]:

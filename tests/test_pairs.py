@@ -100,7 +100,7 @@ def test_no_hub_is_one_sentence(make_profile, monkeypatch):
         ("a.json", b"[1]", "a.json, line 1: not an object"),
         ("a.csv", b"question,answer\nq,p\n", "a.csv, line 2: 'query' is missing"),
         ("a.csv", b"query,positive\nq,p\nr,\n", "a.csv, line 3: 'positive' is missing"),
-        ("a.csv", b'query,positive\nq,"p\nr,s\n', "a.csv, line 3: not CSV (unexpected end of data)"),
+        ("a.csv", b'query,positive\nq,"p\nr,s\n', "a.csv, after line 1: not CSV (unexpected end of data)"),
         ("a.parquet", b"not parquet", "a.parquet is not a readable Parquet file"),
     ],
 )
