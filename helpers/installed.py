@@ -1,21 +1,28 @@
-"""Tell by the exit status whether this Python has all that requirements.txt, or its GPU twin, pins."""
+"""Tell by the exit status whether this Python has all that requirements.txt, or its GPU twin, names."""
 
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def installed(requirements: Path) -> bool:
-    """Return whether every `name==version` line, and this project itself, is installed."""
+    """Return whether every `name==version` line is installed."""
     pins = [line.split()[0] for line in requirements.read_text().splitlines() if "==" in line]
     try:
-        version("bert-to-embedder")
         return all(version(name).partition("+")[0] == pinned for name, pinned in (pin.split("==") for pin in pins))
     except PackageNotFoundError:
         return False
 
 
+def helpers_are_ours() -> bool:
+    """Return whether `import helpers` finds this folder, and not that of another clone installed into this Python."""
+    spec = find_spec("helpers")
+    return spec is not None and spec.origin is not None and Path(spec.origin).resolve().parent == ROOT / "helpers"
+
+
 if __name__ == "__main__":
-    sys.exit(not (installed(ROOT / "requirements.txt") or installed(ROOT / "requirements-gpu.txt")))
+    pinned = any(installed(ROOT / name) for name in ("requirements.txt", "requirements-gpu.txt"))
+    sys.exit(not (pinned and helpers_are_ours()))

@@ -2,6 +2,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -29,6 +30,17 @@ def test_installed(tmp_path):
     for pin in ("numpy==0.0.1", "no-such-package==1.0"):
         (tmp_path / "requirements.txt").write_text(f"pytest==0\n{pin}  # why\n")
         assert not installed(tmp_path / "requirements.txt")
+
+
+def test_another_clone_in_the_same_environment_is_noticed(tmp_path):
+    shutil.copytree(ROOT / "helpers", tmp_path / "helpers")
+    for name in ("requirements.txt", "requirements-gpu.txt"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    status = [
+        subprocess.run([sys.executable, root / "helpers/installed.py"], cwd="/", check=False).returncode
+        for root in (ROOT, tmp_path)
+    ]
+    assert status == [0, 1]
 
 
 @pytest.fixture
