@@ -2,57 +2,46 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from helpers.embedder_files import EmbedderSettings, is_embedder, read_embedder
 from helpers.errors import UserError
 from helpers.models import base_model, model_folder
-from helpers.profile import ROOT, Profile
+from helpers.profile import ROOT, Profile, neg_num_of
 
 if TYPE_CHECKING:
     from FlagEmbedding.inference.embedder.encoder_only.base import BaseEmbedder
 
 
-@dataclass(frozen=True)
-class EmbedderSettings:
-    """A model and what it was trained with; other pooling, instruction or lengths would measure something else."""
-
-    model: str
-    folder: Path = field(repr=False)
-    pooling: str
-    instruction: str
-    query_max_len: int
-    passage_max_len: int
-
-
 def embedder_settings(profile: Profile, name: str) -> EmbedderSettings:
-    """Return the model that a result's name stands for.
+    """Return the model that a result's name stands for, with what its own files say about its texts.
 
     Args:
         name: `raw` for the base model, `neg10`, `neg50`, ... for those fine-tuned from it, `reference` for the
-            ready-made embedder. The raw model gets the same texts as the fine-tuned ones, so that the weights
-            are all that differs.
+            ready-made embedder. The raw model is no embedder yet; it gets the profile's texts, as the fine-tuned ones
+            did, so that the weights are all that differs.
 
     Raises:
         UserError: an unknown name, or a model that is not there.
     """
-    lengths = profile.query_max_len, profile.passage_max_len
     if name == "reference":
         folder = model_folder(profile.reference_model, profile.reference_revision)
-        own = profile.reference_pooling, profile.reference_instruction
-        return EmbedderSettings(profile.reference_model, folder, *own, *lengths)
+        return read_embedder(profile.reference_model, folder)
     if name == "raw":
-        folder = base_model(profile)
-        model = profile.base_name
-    elif name.startswith("neg") and name[3:].isdigit():
-        folder = profile.tuned_model(int(name[3:]))
-        if not (folder / "config.json").is_file():
-            raise UserError(f"There is no fine-tuned model in {folder}; run bash finetune_{name}.sh first.")
-        model = folder.relative_to(ROOT).as_posix()
-    else:
-        raise UserError(f"name = {name!r} is no model of this series; use 'raw', 'neg10', 'neg50' or 'reference'.")
-    return EmbedderSettings(model, folder, profile.pooling, profile.instruction, *lengths)
+        return EmbedderSettings(
+            model=profile.base_name,
+            folder=base_model(profile),
+            pooling=profile.pooling,
+            instruction=profile.instruction,
+            passage_instruction="",
+            query_max_len=profile.query_max_len,
+            passage_max_len=profile.passage_max_len,
+        )
+    folder = profile.tuned_model(neg_num_of(name))
+    if not is_embedder(folder):
+        raise UserError(f"There is no finished model in {folder}; run bash finetune_{name}.sh first.")
+    return read_embedder(folder.relative_to(ROOT).as_posix(), folder)
 
 
 def load_embedder(settings: EmbedderSettings, profile: Profile) -> "BaseEmbedder":
@@ -69,6 +58,7 @@ def load_embedder(settings: EmbedderSettings, profile: Profile) -> "BaseEmbedder
         use_fp16=half and profile.precision == "fp16",
         use_bf16=half and profile.precision == "bf16",
         query_instruction_for_retrieval=settings.instruction or None,
+        passage_instruction_for_retrieval=settings.passage_instruction or None,
         pooling_method=settings.pooling,
         batch_size=profile.encode_batch_size,
         query_max_length=settings.query_max_len,

@@ -4,11 +4,13 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from helpers.encoding import EmbedderSettings
+from helpers.embedder_files import EmbedderSettings
 from helpers.evalset import EvalSet
 from helpers.files import write_json
 from helpers.metrics import average
-from helpers.profile import Profile
+from helpers.model_card import write_card
+from helpers.profile import Profile, neg_num_of
+from helpers.training.record import record_file
 from helpers.trec import Run, write_run
 
 
@@ -22,6 +24,8 @@ def save_result(
     seconds: dict[str, float],
 ) -> Path:
     """Write `results/<name>.json` and `runs/<name>.trec` in `profile.output_dir`; return the result's path.
+
+    A fine-tuned model's card gets the metrics, too.
 
     The result has the model and how it was fed, the size and the fingerprint of what it was measured on, seconds,
     the mean `metrics` and the values `per_query`.
@@ -43,6 +47,8 @@ def save_result(
     path = profile.output_dir / "results" / f"{name}.json"
     write_run(profile.output_dir / "runs" / f"{name}.trec", run, name)
     write_json(path, result)
+    if name.startswith("neg") and record_file(profile.tuned_model(neg_num_of(name))).exists():
+        write_card(neg_num_of(name), profile, result)
     return path
 
 

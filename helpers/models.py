@@ -21,6 +21,8 @@ PACKAGED = {
     ),
 }
 
+WEIGHTS = (".safetensors", ".bin")
+
 
 def model_folder(name: str, revision: str = "") -> Path:
     """Return the folder with a model's config, tokenizer and weights; download it if it is on the Hub.
@@ -35,6 +37,8 @@ def model_folder(name: str, revision: str = "") -> Path:
     if Path(name).is_dir():
         if not (Path(name) / "config.json").is_file():
             raise UserError(f"{name} has no config.json; give the folder of a model saved with save_pretrained.")
+        if not any(path for ending in WEIGHTS for path in Path(name).glob(f"*{ending}")):
+            raise UserError(f"{name} has no weights ({' or '.join(WEIGHTS)}); give the folder of a whole model.")
         return Path(name).resolve()
     if name in PACKAGED:
         return _packaged_folder(name)

@@ -42,6 +42,9 @@ def test_missing_models_are_one_sentence(make_profile, tmp_path, tiny_bert):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="has no config.json"):
         model_folder(str(tmp_path / "empty"))
+    (tmp_path / "empty" / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="has no weights"):
+        model_folder(str(tmp_path / "empty"))
     with pytest.raises(UserError, match="There is no model folder /no/such/model"):
         model_folder("/no/such/model")
     with pytest.raises(UserError, match=r"BAAI/bge-m3 could not be had .* or run PROFILE=demo, which needs no hub"):
@@ -54,10 +57,10 @@ def test_missing_models_are_one_sentence(make_profile, tmp_path, tiny_bert):
 
 
 def test_each_model_gets_what_it_was_trained_with(make_profile, tiny_bert):
-    profile = make_profile(BASE_MODEL=tiny_bert, BASE_LAYERS=0, REFERENCE_MODEL=tiny_bert)
+    profile = make_profile(BASE_MODEL=tiny_bert, BASE_LAYERS=0)
     raw, reference = embedder_settings(profile, "raw"), embedder_settings(profile, "reference")
     assert (raw.pooling, raw.instruction, raw.query_max_len) == ("cls", profile.instruction, 24)
-    assert (reference.pooling, reference.instruction) == ("mean", "")
+    assert (reference.pooling, reference.instruction, reference.query_max_len) == ("mean", "", 256)
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
