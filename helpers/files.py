@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from helpers.errors import UserError
 
@@ -35,6 +35,18 @@ def write_json(path: Path, value: object) -> None:
     with whole_file(path) as file:
         json.dump(value, file, ensure_ascii=False, indent=1)
         file.write("\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read one JSON document that the project wrote.
+
+    Raises:
+        UserError: it is missing or was changed into something else.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); delete it and run again what wrote it.") from error
 
 
 def write_jsonl(path: Path, rows: Iterable[dict]) -> None:

@@ -1,0 +1,134 @@
+"""FlagEmbedding's trainer, as the scripts start it: `torchrun ... -m helpers.finetune FLAGS`.
+
+The flags, the model, the data set and the loss are those of `FlagEmbedding.finetune.embedder.encoder_only.base`, and
+where nothing is left to chance so are the weights. What is added, in `helpers/training/`: draws that depend on seed,
+epoch and row alone; checkpoints that are whole, and `--resume_from_checkpoint` that restores them; `--sub_batch_size`
+caches gradients; `--eval_strategy steps` scores held-out training queries; a log for people. The finished model is one
+that sentence-transformers loads.
+"""
+
+import logging
+import signal
+import tempfile
+import warnings
+from pathlib import Path
+
+import transformers
+from FlagEmbedding.finetune.embedder.encoder_only.base import (
+    EncoderOnlyEmbedderDataArguments,
+    EncoderOnlyEmbedderModelArguments,
+    EncoderOnlyEmbedderRunner,
+    EncoderOnlyEmbedderTrainingArguments,
+)
+from transformers import HfArgumentParser, PrinterCallback
+
+from helpers.embedder_files import EmbedderSettings, write_embedder
+from helpers.errors import UserError, run_command
+from helpers.files import write_json
+from helpers.training.checkpoints import GO_ON, remove_broken, writing
+from helpers.training.dataset import SetEpoch, TrainDataset
+from helpers.training.held_out import build_held_out, split_held_out
+from helpers.training.progress import Progress
+from helpers.training.record import check_same, make_record, record_file
+from helpers.training.trainer import Trainer
+
+
+class Runner(EncoderOnlyEmbedderRunner):
+    """FlagEmbedding's runner with this project's data set and trainer."""
+
+    held_out = None
+
+    def load_train_dataset(self) -> TrainDataset:
+        """Load the rows, less those held out if the training is scored on the way."""
+        dataset = TrainDataset(args=self.data_args, tokenizer=self.tokenizer)
+        dataset.seed = self.training_args.seed
+        if self.training_args.eval_strategy != "no":
+            rows = dataset.dataset.to_list()
+            kept, held = split_held_out(rows, self.training_args.seed)
+            self.held_out = build_held_out(rows, held, self.data_args.query_instruction_for_retrieval or "")
+            dataset.dataset = dataset.dataset.select(kept)
+        return dataset
+
+    def load_trainer(self) -> Trainer:
+        """Build the trainer, with lines for people in the place of printed dictionaries."""
+        args = self.training_args
+        trainer = Trainer(
+            model=self.model,
+            args=args,
+            train_dataset=self.train_dataset,
+            eval_dataset=self.held_out,
+            data_collator=self.data_collator,
+            processing_class=self.tokenizer,
+            callbacks=[SetEpoch(), Progress(Path(args.output_dir), args.per_device_train_batch_size * args.world_size)],
+        )
+        trainer.remove_callback(PrinterCallback)
+        return trainer
+
+    def run(self) -> None:
+        """Train, from the start or from a checkpoint, and write the model; of several processes the first writes."""
+        args = self.training_args
+        folder, checkpoint = Path(args.output_dir), args.resume_from_checkpoint
+        if args.should_save:
+            record = make_record(self.data_args.train_data, args.world_size)
+            if checkpoint:
+                check_same(folder, record)
+                print(f"goes on from {Path(checkpoint).name}", flush=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            remove_broken(folder)
+            write_json(record_file(folder), record)
+        self.trainer.train(resume_from_checkpoint=checkpoint)
+        if args.should_save:
+            with writing(folder), tempfile.TemporaryDirectory(prefix=".plain-", dir=folder) as plain:
+                self.trainer._save(plain)
+                write_embedder(Path(plain), folder, self.settings(folder))
+            print(f"finished: {folder}", flush=True)
+        self.trainer.accelerator.wait_for_everyone()  # who leaves while another writes breaks its connections
+        self.trainer.accelerator.end_training()
+
+    def settings(self, folder: Path) -> EmbedderSettings:
+        """Return how the model was fed, for the files that say so."""
+        return EmbedderSettings(
+            model=folder.name,
+            folder=folder,
+            pooling=self.training_args.sentence_pooling_method,
+            instruction=self.data_args.query_instruction_for_retrieval or "",
+            passage_instruction=self.data_args.passage_instruction_for_retrieval or "",
+            query_max_len=self.data_args.query_max_len,
+            passage_max_len=self.data_args.passage_max_len,
+        )
+
+
+def quiet() -> None:
+    """Keep the libraries' settings, bars and hints out of the log."""
+    logging.basicConfig(level=logging.WARNING)
+    logging.getLogger("FlagEmbedding").setLevel(logging.ERROR)
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    warnings.filterwarnings("ignore")
+
+
+def stop(number: int, frame: object) -> None:
+    """End with a sentence when torchrun or a person asks for it."""
+    raise UserError(f"The training was stopped by {signal.Signals(number).name}; {GO_ON}.")
+
+
+def main() -> None:
+    """Train with the flags of the command line."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    quiet()
+    parser = HfArgumentParser(
+        (EncoderOnlyEmbedderModelArguments, EncoderOnlyEmbedderDataArguments, EncoderOnlyEmbedderTrainingArguments)
+    )
+    model_args, data_args, training_args = parser.parse_args_into_dataclasses()
+    training_args.log_level = "error"  # the trainer would turn the libraries' voices up again
+    try:
+        Runner(model_args, data_args, training_args).run()
+    except RuntimeError as error:
+        if training_args.world_size > 1 and any(word in str(error) for word in ("Connection", "gloo", "NCCL")):
+            raise UserError(f"Another process of this training has ended; {GO_ON}.") from error
+        raise
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,1 @@
+"""What `helpers.finetune` adds to FlagEmbedding's trainer, one job a module."""

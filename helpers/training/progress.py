@@ -1,0 +1,91 @@
+"""How a training tells how far it is: short lines in the log, and `loss.jsonl` beside the model."""
+
+import json
+import math
+import time
+from pathlib import Path
+
+from transformers import TrainerCallback
+
+from helpers.errors import UserError
+from helpers.files import read_jsonl, write_jsonl
+from helpers.training.checkpoints import writing
+
+
+def loss_file(folder: Path) -> Path:
+    """The points of a training's curve: one JSON object a line, `step` with `loss` and more, or with `ndcg@10`."""
+    return folder / "loss.jsonl"
+
+
+def read_points(folder: Path) -> list[dict]:
+    """Return the points of a model's curve by step; none if the training has not come to one."""
+    path = loss_file(folder)
+    return [point for _, point in read_jsonl(path, "train the model first")] if path.exists() else []
+
+
+def clock(seconds: float) -> str:
+    """Return seconds as minutes:seconds, with hours before them if there are any."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+class Progress(TrainerCallback):
+    """Print a line and append a point at each `logging_steps`; evaluate the last step, too."""
+
+    def __init__(self, folder: Path, batch: int):
+        """Take the model's folder and the number of queries a step, of all processes together."""
+        self.folder = folder
+        self.batch = batch
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        """Drop the points after the step that the training goes on from."""
+        self.since, self.step = time.perf_counter(), state.global_step
+        if state.is_world_process_zero:
+            write_jsonl(loss_file(self.folder), [p for p in read_points(self.folder) if p["step"] <= state.global_step])
+
+    def on_step_end(self, args, state, control, **kwargs):
+        """Log and score the end of the training even where it falls between two `logging_steps` or `eval_steps`."""
+        if state.global_step >= state.max_steps:
+            control.should_log = True
+            control.should_evaluate = args.eval_strategy != "no"
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        """Print and keep the loss or the score.
+
+        Raises:
+            UserError: the loss is no longer a number.
+        """
+        if "loss" in logs:
+            if not math.isfinite(logs["loss"]):
+                raise UserError(
+                    f"The loss is {logs['loss']} at step {state.global_step}; lower LEARNING_RATE, or set "
+                    "PRECISION=bf16 where the card has it, and start again with FORCE=1."
+                )
+            self._loss(state, logs)
+        elif "eval_ndcg@10" in logs:
+            self._keep(state, {"ndcg@10": logs["eval_ndcg@10"]})
+            self._print(state, f"held-out nDCG@10 {logs['eval_ndcg@10']:.4f}")
+            self.since, self.step = time.perf_counter(), state.global_step  # scoring is no training time
+
+    def _loss(self, state, logs: dict[str, float]) -> None:
+        now = time.perf_counter()
+        seconds = (now - self.since) / (state.global_step - self.step)  # a step
+        self.since, self.step = now, state.global_step
+        speed = self.batch / seconds  # queries a second
+        point = {"loss": logs["loss"], "learning_rate": logs["learning_rate"], "examples_per_second": round(speed, 2)}
+        self._keep(state, point)
+        left = clock(seconds * (state.max_steps - state.global_step))
+        self._print(
+            state, f"loss {logs['loss']:.4f}   lr {logs['learning_rate']:.1e}   {speed:.1f} examples/s   {left} left"
+        )
+
+    def _keep(self, state, point: dict[str, float]) -> None:
+        if state.is_world_process_zero:
+            with writing(self.folder), loss_file(self.folder).open("a", encoding="utf8") as file:
+                file.write(json.dumps({"step": state.global_step, "of": state.max_steps, **point}) + "\n")
+
+    def _print(self, state, text: str) -> None:
+        if state.is_world_process_zero:
+            width = len(str(state.max_steps))
+            print(f"step {state.global_step:{width}}/{state.max_steps}   {text}", flush=True)

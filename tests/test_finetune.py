@@ -1,0 +1,329 @@
+"""Trainings as a user starts them: torchrun, kills, several processes, several machines."""
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from conftest import make_rows, run_bash, write_jsonl
+from safetensors.numpy import load_file
+
+from helpers.profile import ROOT
+from helpers.training.checkpoints import is_whole, last_whole
+from helpers.training.progress import read_points
+from helpers.training.record import record_file
+
+pytestmark = pytest.mark.slow
+SCRIPT = ROOT / "finetune_neg10.sh"
+
+
+class Run:
+    """A place of its own for a training, under the profile `test`, and the settings that lead there."""
+
+    def __init__(self, name, model, tmp_path, clean_run, **settings):
+        pairs = write_jsonl(tmp_path / f"{name}.jsonl", [])
+        run_name = clean_run(f"test-{name}")
+        self.data = write_jsonl(ROOT / "ft_data" / run_name / "training_neg_10.json", make_rows(40, 10))
+        self.output = ROOT / "output" / run_name
+        self.folder = self.output / f"{model.name}_neg10"
+        self.settings = {"PROFILE": "test", "DATASET": pairs, "BASE_MODEL": model, "BASE_LAYERS": 0}
+        self.settings |= {"INSTRUCTION": "ask: ", "POOLING": "mean", "LOGGING_STEPS": 1, **settings}
+
+    def bash(self, **more):
+        return run_bash(SCRIPT, **self.settings | more)
+
+    def done(self, **more):
+        done = self.bash(**more)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stderr == ""
+        return done
+
+    def start(self, **more):
+        environ = os.environ | {key: str(value) for key, value in (self.settings | more).items()}
+        return subprocess.Popen(
+            ["bash", SCRIPT], cwd="/", env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def wait(self, condition):
+        end = time.monotonic() + 120
+        while not condition():
+            assert time.monotonic() < end
+            time.sleep(0.001)
+
+    def weights(self):
+        return load_file(self.folder / "model.safetensors")
+
+    def losses(self):
+        return [point["loss"] for point in read_points(self.folder) if "loss" in point]
+
+    def pid(self):
+        return json.loads(record_file(self.folder).read_text())["pid"]
+
+
+@pytest.fixture
+def new_run(tmp_path, clean_run, certain_bert):
+    def make(name, model=certain_bert, **settings):
+        return Run(name, model, tmp_path, clean_run, **settings)
+
+    return make
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all((a[name] == b[name]).all() for name in a)
+
+
+def near(a, b, tolerance=1e-5):
+    """Compare weights, but for the keys' biases: their gradient is 0, of which Adam scales up the rounding."""
+    names = [name for name in a if not name.endswith("key.bias")]
+    return a.keys() == b.keys() and all(abs(a[name] - b[name]).max() <= tolerance for name in names)
+
+
+def test_flagembedding_comes_to_the_same(certain_bert, tmp_path):
+    """No dropout, one positive and the one negative that a group of 2 draws: nothing is left to chance."""
+    data = write_jsonl(tmp_path / "training.json", make_rows(40, 1))
+    found = {}
+    for module in ("FlagEmbedding.finetune.embedder.encoder_only.base", "helpers.finetune"):
+        output = tmp_path / module
+        flags = f"--model_name_or_path {certain_bert} --train_data {data} --output_dir {output} --train_group_size 2 "
+        flags += "--query_max_len 24 --passage_max_len 24 --learning_rate 1e-3 --num_train_epochs 2 --logging_steps 1 "
+        flags += "--per_device_train_batch_size 4 --warmup_steps 0.1 --sentence_pooling_method mean --temperature 0.05 "
+        flags += "--query_instruction_for_retrieval ask: --seed 42 --report_to none --use_cpu True --save_steps 20"
+        done = subprocess.run(
+            [sys.executable, "-m", module, *flags.split()], capture_output=True, text=True, cwd=ROOT, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        state = json.loads((output / "checkpoint-20" / "trainer_state.json").read_text())
+        losses = [entry["loss"] for entry in state["log_history"] if "loss" in entry]
+        found[module] = losses, load_file(output / "model.safetensors")
+    (theirs, their_weights), (ours, our_weights) = found.values()
+    assert len(ours) == 20
+    assert ours == pytest.approx(theirs, abs=1e-5)
+    assert near(our_weights, their_weights)
+    assert not near(our_weights, load_file(certain_bert / "model.safetensors"), 1e-3)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory, clean_run, tiny_bert):
+    """A training with dropout from its start to its end, of three epochs with checkpoints within and at their ends."""
+    run = Run(
+        "unbroken",
+        tiny_bert,
+        tmp_path_factory.mktemp("unbroken"),
+        clean_run,
+        EPOCHS=3,
+        SAVE_STEPS=4,
+        LEARNING_RATE=1e-2,
+    )
+    done = run.done()
+    return run, done
+
+
+def test_the_log_is_for_people(unbroken):
+    run, done = unbroken
+    lines = done.stdout.splitlines()
+    assert lines == (run.output / "finetune_neg10.log").read_text().splitlines()
+    assert "\r" not in done.stdout
+    assert max(map(len, lines)) < 120
+    pattern = r"step +\d+/30   loss \d+\.\d{4}   lr \d\.\de[-+]\d\d   \d+\.\d examples/s   \d+:\d\d left"
+    assert all(re.fullmatch(pattern, line) for line in lines[:-1])
+    assert len(lines) == 31
+    assert lines[-1] == f"finished: {run.folder}"
+    points = read_points(run.folder)
+    assert [point["step"] for point in points] == list(range(1, 31))
+    assert {point["of"] for point in points} == {30}
+    assert points[0]["learning_rate"] < points[2]["learning_rate"] > points[-1]["learning_rate"]
+
+
+def test_the_plan_is_what_happens(unbroken):
+    run, done = unbroken
+    checked = run.bash(CHECK=1, FORCE=1)
+    assert checked.returncode == 0
+    assert "examples   40 queries\n" in checked.stdout
+    assert "steps      30 of 4 queries, in 3 epochs\n" in checked.stdout
+    assert "negatives  31 a query: 8 passages x 4 queries, less the positive\n" in checked.stdout
+    assert "step 30/30" in done.stdout
+    assert (run.folder / "modules.json").exists()  # CHECK=1 replaces nothing
+
+
+def test_the_finished_model(unbroken):
+    run, _ = unbroken
+    names = {path.name for path in run.folder.iterdir()}
+    assert {"modules.json", "model.safetensors", "README.md", "loss.jsonl", "run.json", "1_Pooling"} <= names
+    assert {name for name in names if name.startswith("checkpoint")} == {"checkpoint-28", "checkpoint-30"}
+    assert not any(name.startswith(".") for name in names)
+    assert "--learning_rate 0.01" in (run.folder / "README.md").read_text()
+
+
+def resumed(run, unbroken):
+    """Check that going on with `run` comes to the unbroken run's end."""
+    step = last_whole(run.folder).name.removeprefix("checkpoint-")
+    done = run.done(RESUME=1)
+    assert done.stdout.startswith(f"goes on from checkpoint-{step}\nstep {int(step) + 1:2}/30")
+    assert same(run.weights(), unbroken[0].weights())
+    assert run.losses() == unbroken[0].losses()
+    assert not any(path.name.startswith(".") for path in run.folder.iterdir())
+
+
+def test_resume_after_a_kill_at_a_random_step(unbroken, new_run, tiny_bert):
+    step = random.randrange(5, 27)
+    print("killed at step", step)
+    run = new_run(
+        "killed", tiny_bert, **{key: unbroken[0].settings[key] for key in ("EPOCHS", "SAVE_STEPS", "LEARNING_RATE")}
+    )
+    process = run.start()
+    run.wait(lambda: len(run.losses() if record_file(run.folder).exists() else []) >= step)
+    os.kill(run.pid(), signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode
+    assert errors == (
+        "error: Process 0 of the training was killed by SIGKILL; RESUME=1 goes on from the last whole checkpoint.\n"
+    )
+    assert not (run.folder / "modules.json").exists()
+    refused = run.bash()
+    assert refused.stderr.endswith("FORCE=1 replaces it, RESUME=1 goes on with it.\n")
+    other = run.bash(RESUME=1, LEARNING_RATE="2e-2")
+    assert other.returncode == 2
+    assert other.stderr.startswith(f"error: {run.folder} was begun with --learning_rate 0.01, now it is 0.02")
+    assert len(other.stderr.splitlines()) == 1
+    resumed(run, unbroken)
+
+
+def test_resume_after_a_kill_while_a_checkpoint_was_written(unbroken, new_run, tiny_bert):
+    run = new_run(
+        "cut", tiny_bert, **{key: unbroken[0].settings[key] for key in ("EPOCHS", "SAVE_STEPS", "LEARNING_RATE")}
+    )
+    process = run.start()
+    for step in (8, 12, 16, 20, 24):
+        checkpoint = run.folder / f"checkpoint-{step}"
+        run.wait(checkpoint.exists)
+        os.kill(run.pid(), signal.SIGSTOP)
+        time.sleep(0.05)
+        if not is_whole(checkpoint):
+            break
+        os.kill(run.pid(), signal.SIGCONT)  # it was written faster than seen; try the next one
+    assert not is_whole(checkpoint)
+    os.kill(run.pid(), signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert last_whole(run.folder).name == f"checkpoint-{step - 4}"
+    resumed(run, unbroken)
+
+
+def test_resume_without_a_whole_checkpoint_is_one_sentence(new_run):
+    run = new_run("nothing")
+    (run.folder / "checkpoint-4").mkdir(parents=True)
+    done = run.bash(RESUME=1)
+    assert done.returncode == 2
+    assert done.stderr == f"error: {run.folder} has no whole checkpoint to go on from; start again with FORCE=1.\n"
+
+
+def test_cross_device_negatives_are_those_of_one_large_batch(new_run):
+    """2 x batch 4 gives the losses of 1 x batch 8, plain and with cached gradients; only the first process writes."""
+    settings = {"TEMPERATURE": 0.05}
+    large = new_run("large", **settings)
+    large.done(BATCH_SIZE=8)
+    runs = {"plain": {}, "cached": {"GRAD_CACHE": 3}}
+    found = {}
+    for name, more in runs.items():
+        found[name] = new_run(name, **settings)
+        found[name].done(NPROC=2, CROSS_DEVICE_NEGATIVES=1, SAVE_STEPS=2, **more)
+        assert found[name].losses() == pytest.approx(large.losses(), abs=1e-4)
+        assert len(found[name].losses()) == 5
+        assert {path.name for path in (found[name].folder / "checkpoint-4").iterdir()} == {
+            "config.json",
+            "model.safetensors",
+            "optimizer.pt",
+            "rng_state_0.pth",
+            "rng_state_1.pth",
+            "scheduler.pt",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "trainer_state.json",
+            "training_args.bin",
+            "whole.json",
+        }
+    assert near(found["cached"].weights(), found["plain"].weights(), 1e-4)
+    alone = new_run("alone", **settings)
+    alone.done(NPROC=2)  # each process with its own negatives: half as many compete
+    assert alone.losses()[0] < large.losses()[0] - 0.1
+
+
+def test_two_machines_on_loopback(new_run):
+    one = new_run("one-machine")
+    one.done(NPROC=2)
+    two = new_run("two-machines")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    nodes = [two.start(NNODES=2, NODE_RANK=rank, MASTER_ADDR="127.0.0.1", MASTER_PORT=port) for rank in (0, 1)]
+    for node in nodes:
+        out, errors = node.communicate(timeout=300)
+        assert node.returncode == 0, out + errors
+    assert near(two.weights(), one.weights())
+    assert two.losses() == pytest.approx(one.losses(), abs=1e-5)
+    assert "step 5/5" in (two.output / "finetune_neg10.log").read_text()
+    assert (two.output / "finetune_neg10_node1.log").read_text() == ""
+
+
+def test_a_killed_process_of_two_ends_the_other_with_a_sentence(new_run):
+    run = new_run("widow")
+    process = run.start(NPROC=2, EPOCHS=400)
+    run.wait(lambda: record_file(run.folder).exists() and run.losses())
+    workers = [p for p in psutil.Process(process.pid).children(recursive=True) if "helpers.finetune" in p.cmdline()]
+    workers = {p.environ()["RANK"]: p for p in workers if "RANK" in p.environ()}
+    assert workers["0"].pid == run.pid()
+    os.kill(workers["1"].pid, signal.SIGKILL)
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode
+    assert errors
+    assert all(line.startswith("error: ") and "RESUME=1" in line for line in errors.splitlines())
+    assert "Traceback" not in out
+    assert not workers["0"].is_running()
+
+
+def test_a_full_disk_is_one_sentence(new_run):
+    run = new_run("full", SAVE_STEPS=20)
+    run.output.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(run.output)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounts are not allowed here")
+    try:
+        process = run.start(EPOCHS=100)
+        run.wait(lambda: record_file(run.folder).exists() and run.losses())
+        with (run.output / "filler").open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+            while True:
+                file.write(bytes(4096))
+        out, errors = process.communicate(timeout=60)
+        assert process.returncode
+        assert "Traceback" not in out
+        assert re.fullmatch(r"error: .* was not written: .*; free some space, then RESUME=1 goes on .*\n", errors)
+    finally:
+        subprocess.run(["umount", "-l", str(run.output)], check=True)
+
+
+def test_the_best_checkpoint_is_kept(new_run, tiny_bert):
+    """A rate so high that the model forgets: the last step must not be the one that is kept."""
+    run = new_run("scored", tiny_bert, EVAL_STEPS=2, REPORT_TO="tensorboard", LEARNING_RATE="0.3", WARMUP=0.5)
+    done = run.done()
+    scores = {point["step"]: point["ndcg@10"] for point in read_points(run.folder) if "ndcg@10" in point}
+    assert list(scores) == [2, 4, 6, 8, 9]  # 36 queries train, 4 are held out
+    best = max(scores.values())
+    [kept] = re.findall(r"the model is that of step (\d+): the best held-out nDCG@10, ([\d.]+)", done.stdout)
+    assert scores[int(kept[0])] == best == pytest.approx(float(kept[1]), abs=1e-4)
+    assert same(run.weights(), load_file(run.folder / f"checkpoint-{kept[0]}" / "model.safetensors"))
+    assert list((run.output / "tensorboard" / "neg10").glob("events*"))
+
+
+def test_a_loss_that_is_no_number_stops_the_training(new_run):
+    run = new_run("nan", LEARNING_RATE="1e30", WARMUP=0)
+    done = run.bash()
+    assert done.returncode
+    assert re.search(r"^error: The loss is (nan|inf) at step \d+; lower LEARNING_RATE", done.stderr, re.M)
+    assert "Traceback" not in done.stdout + done.stderr
