@@ -1,0 +1,73 @@
+"""The loss over a whole batch with the memory of one chunk of it: gradient caching.
+
+Gao, Zhang, Han and Callan 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup",
+arXiv:2101.06983. The loss sees texts only through their vectors, so its gradient splits at the vectors: first all
+chunks are encoded without a graph, then the loss of all vectors gives each vector's gradient, then each chunk is
+encoded again, with a graph this time, and its part of the gradient sent back through it.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import get_device_states, set_device_states
+
+if TYPE_CHECKING:
+    from FlagEmbedding.finetune.embedder.encoder_only.base import BiEncoderOnlyEmbedderModel
+
+
+class RandomState:
+    """The state of the generators that dropout draws from, to be drawn from again."""
+
+    def __init__(self, features: dict[str, Tensor]):
+        """Keep the state of the CPU's generator and of that of the card on which the features are."""
+        self.cpu = torch.get_rng_state()
+        self.devices = get_device_states(*features.values())
+
+    def restore(self) -> None:
+        """Put the generators back."""
+        torch.set_rng_state(self.cpu)
+        set_device_states(*self.devices)
+
+
+def cached_backward(
+    model: "BiEncoderOnlyEmbedderModel",
+    queries: list[dict[str, Tensor]],
+    passages: list[dict[str, Tensor]],
+    precision: Callable[[], AbstractContextManager] = nullcontext,
+    backward: Callable[[Tensor], None] = Tensor.backward,
+) -> Tensor:
+    """Add the gradient of FlagEmbedding's contrastive loss to the model's parameters; return the loss, a scalar.
+
+    Equal to `model(queries, passages).loss.backward()`, dropout included, at a third more computation.
+
+    Args:
+        queries: chunks of tokenised queries, each tensor (texts of the chunk, tokens).
+        passages: chunks of tokenised passages; in all chunks together group size times as many as queries.
+        precision: the context in which to encode, such as autocast.
+        backward: how to go back from the loss, such as through a gradient scaler.
+    """
+    chunks = [*queries, *passages]
+    states, vectors = [], []
+    with torch.no_grad(), precision():
+        for chunk in chunks:
+            states.append(RandomState(chunk))
+            vectors.append(model.encode([chunk]))  # (texts of the chunk, dim)
+    after = RandomState(chunks[-1])
+
+    for leaf in vectors:
+        leaf.requires_grad_()
+    compute = model._compute_cross_device_neg_loss if model.negatives_cross_device else model._compute_in_batch_neg_loss
+    with precision():
+        _, loss = compute(torch.cat(vectors[: len(queries)]), torch.cat(vectors[len(queries) :]))
+    backward(loss)  # to the vectors and no further
+
+    for chunk, state, leaf in zip(chunks, states, vectors, strict=True):
+        state.restore()  # the same dropout as in the first pass
+        with precision():
+            again = model.encode([chunk])
+        again.backward(leaf.grad)
+    after.restore()
+    return loss.detach()

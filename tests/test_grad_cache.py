@@ -1,0 +1,112 @@
+"""Gradient caching against the plain computation, which keeps the graphs of all chunks."""
+
+import pytest
+import torch
+from conftest import make_pairs
+
+from helpers.training.grad_cache import cached_backward
+
+GROUP = 3
+
+
+def make_model(folder):
+    from FlagEmbedding.finetune.embedder.encoder_only.base import BiEncoderOnlyEmbedderModel
+    from transformers import AutoModel
+
+    model = BiEncoderOnlyEmbedderModel(
+        AutoModel.from_pretrained(folder), sentence_pooling_method="mean", temperature=0.05, normalize_embeddings=True
+    )
+    return model.train()
+
+
+def make_chunks(folder, sizes):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    pairs = make_pairs(8 * GROUP)
+    texts = {"query": [pair["query"] for pair in pairs[:8]], "positive": [pair["positive"][0] for pair in pairs]}
+    return [
+        [tokenizer(part[i : i + size], padding=True, return_tensors="pt") for i in range(0, len(part), size)]
+        for part, size in zip(texts.values(), sizes, strict=True)
+    ]
+
+
+def gradients(model, compute):
+    torch.manual_seed(3)
+    model.zero_grad()
+    loss = compute()
+    state = torch.get_rng_state()
+    return loss, {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}, state
+
+
+def plain(model, queries, passages):
+    loss = model(queries, passages).loss
+    loss.backward()
+    return loss.detach()
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 8, 24])
+@pytest.mark.parametrize("dropout", [False, True])
+def test_loss_and_gradients_are_the_plain_ones(tiny_bert, certain_bert, dropout, chunk):
+    folder = tiny_bert if dropout else certain_bert
+    model = make_model(folder)
+    queries, passages = make_chunks(folder, (chunk, chunk))
+    # Without dropout it does not matter how the texts are cut; with it, the masks belong to the chunks.
+    reference = (queries, passages) if dropout else make_chunks(folder, (8, 24))
+    expected_loss, expected, expected_state = gradients(model, lambda: plain(model, *reference))
+    loss, found, state = gradients(model, lambda: cached_backward(model, queries, passages))
+    assert torch.isclose(loss, expected_loss, atol=1e-5)
+    assert found.keys() == expected.keys()
+    assert len(found) > 30
+    for name, gradient in expected.items():
+        assert torch.allclose(found[name], gradient, atol=1e-5), name
+    assert max(gradient.abs().max() for gradient in expected.values()) > 0.1
+    assert not dropout or torch.equal(state, expected_state)  # what follows draws the same numbers
+
+
+def test_dropout_is_replayed_and_matters(tiny_bert):
+    model = make_model(tiny_bert)
+    chunks = make_chunks(tiny_bert, (4, 4))
+    first, *_ = gradients(model, lambda: cached_backward(model, *chunks))
+    torch.manual_seed(4)
+    assert not torch.isclose(first, cached_backward(model, *chunks), atol=1e-3)
+
+
+def test_memory_is_that_of_one_chunk(certain_bert):
+    """What autograd keeps at its fullest, in bytes, when the batch is four times the chunk."""
+    model = make_model(certain_bert)
+    kept, peak = 0, 0
+
+    class Kept:
+        def __init__(self, tensor):
+            nonlocal kept, peak
+            self.tensor, self.size = tensor, tensor.numel() * tensor.element_size()
+            kept += self.size
+            peak = max(peak, kept)
+
+        def __del__(self):
+            nonlocal kept
+            kept -= self.size
+
+    def measure(compute):
+        nonlocal peak
+        peak = 0
+        with torch.autograd.graph.saved_tensors_hooks(Kept, lambda box: box.tensor):
+            compute()
+        return peak
+
+    whole = measure(lambda: plain(model, *make_chunks(certain_bert, (8, 24))))
+    chunked = measure(lambda: cached_backward(model, *make_chunks(certain_bert, (2, 6))))
+    assert whole > 2.5 * chunked
+
+
+def test_the_benchmark_runs_both_ways():
+    from transformers import BertConfig
+
+    from helpers.training.benchmark import chunked, make_texts, measure
+
+    config = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    for chunk in (0, 4):
+        assert measure(config, batch=2, chunk=chunk, device="cpu", steps=1)["steps_per_second"] > 0
+    parts = chunked(make_texts(10, 5, config, "cpu"), 4)
+    assert [len(part["input_ids"]) for part in parts] == [4, 4, 2]
