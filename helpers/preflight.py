@@ -1,60 +1,141 @@
 """What must hold before a model is loaded for training.
 
-`python -m helpers.preflight training 10` tells whether the training on 10 negatives a query may start, and
-`python -m helpers.preflight output 10 50` whether the folders for two models are free.
+`python -m helpers.preflight training 10` tells whether the training on 10 negatives a query may start; with CHECK=1 it
+prints what that will do. `python -m helpers.preflight output 10 50` tells whether the folders for two models are free.
+An `output` in the way is replaced with FORCE=1, gone on with at RESUME=1, and refused otherwise.
 """
 
+import os
+import shutil
 import sys
 
 from helpers.errors import UserError, run_command
-from helpers.files import read_jsonl
+from helpers.files import read_json, read_jsonl
+from helpers.models import model_folder
 from helpers.profile import Profile, load_profile
+from helpers.training.record import is_running, record_file
+
+KEEP = "FORCE=1 replaces it, RESUME=1 goes on with it"
 
 
-def check_training_file(neg_num: int, profile: Profile) -> None:
-    """Check that the training set for `neg_num` is there, sound, and has negatives enough for the group size.
+def read_training_file(neg_num: int, profile: Profile) -> list[dict]:
+    """Return the rows of the training set for `neg_num`, once all of them are sound.
 
     Raises:
-        UserError: it is not.
+        UserError: it is missing or empty; a row is not sound, has too few negatives for the group size, or another
+            instruction than the profile's.
     """
     path = profile.training_file(neg_num)
     remedy = f"run notebooks/01_build_train_dataset.ipynb with neg_num = {neg_num} first"
-    count = 0
+    rows = []
     for number, row in read_jsonl(path, remedy):
-        count += 1
+        where = f"{path}, line {number}"
         for field in ("pos", "neg"):
             if not isinstance(row.get(field), list) or not all(isinstance(text, str) for text in row[field]):
-                raise UserError(f"{path}, line {number}: '{field}' is not a list of texts; {remedy}.")
+                raise UserError(f"{where}: '{field}' is not a list of texts; {remedy}.")
         if not isinstance(row.get("query"), str) or not row["pos"]:
-            raise UserError(f"{path}, line {number}: 'query' or 'pos' is missing; {remedy}.")
+            raise UserError(f"{where}: 'query' or 'pos' is missing; {remedy}.")
         if len(row["neg"]) < profile.group_size - 1:
             raise UserError(
-                f"{path}, line {number}: {len(row['neg'])} negatives, but GROUP_SIZE={profile.group_size} draws "
+                f"{where}: {len(row['neg'])} negatives, but GROUP_SIZE={profile.group_size} draws "
                 f"{profile.group_size - 1} for each query; lower GROUP_SIZE or build the set with more."
             )
-    if not count:
+        if row.get("prompt") != profile.instruction:
+            raise UserError(
+                f"{where}: 'prompt' is {row.get('prompt')!r}, but INSTRUCTION is {profile.instruction!r}; "
+                "set it to that, or build the training set again."
+            )
+        rows.append(row)
+    if not rows:
         raise UserError(f"{path} is empty; {remedy}.")
+    return rows
 
 
 def check_output(neg_num: int, profile: Profile) -> None:
-    """Check that no earlier run's model is where this one's will go.
+    """Check that no earlier run's model is where this one's will go, or that the user has said what to do with it.
 
     Raises:
-        UserError: the folder is there and not empty.
+        UserError: the folder is there and neither FORCE nor RESUME is 1, or both are; or it is being filled.
     """
     folder = profile.tuned_model(neg_num)
+    if record_file(folder).exists() and is_running(record := read_json(record_file(folder))):
+        raise UserError(f"{folder} is being trained by process {record['pid']}; wait until it has ended, or end it.")
+    if switch("FORCE") and switch("RESUME"):
+        raise UserError("FORCE=1 and RESUME=1 contradict each other; give one of them.")
+    if switch("FORCE") or switch("RESUME"):
+        return
     if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder} holds the model of an earlier run; move it away or delete it, then start again.")
+        raise UserError(f"{folder} holds the model of an earlier run; {KEEP}.")
+
+
+def check_machine(profile: Profile) -> str:
+    """Check that the cards have the precision and the processes asked for; return what training will compute in.
+
+    Raises:
+        UserError: more processes than cards, or bf16 on cards without it; on a CPU, gradients in chunks are all right.
+    """
+    import torch
+
+    if profile.node_rank >= profile.nnodes:
+        raise UserError(f"NODE_RANK={profile.node_rank}: with NNODES={profile.nnodes} it is below {profile.nnodes}.")
+    if profile.cross_device_negatives and profile.processes == 1:
+        raise UserError("CROSS_DEVICE_NEGATIVES=1 needs several processes; set NPROC or NNODES, or leave it out.")
+    if not torch.cuda.is_available():
+        unused = f"; PRECISION={profile.precision} is for CUDA cards" if profile.precision != "fp32" else ""
+        return f"fp32 on the CPU{unused}"
+    cards = torch.cuda.device_count()
+    if profile.nproc > cards:
+        raise UserError(f"NPROC={profile.nproc}: this machine has {cards} CUDA cards; give at most that.")
+    if profile.precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise UserError(f"PRECISION=bf16: {torch.cuda.get_device_name()} does not have it; set PRECISION=fp16.")
+    return f"{profile.precision} on {torch.cuda.get_device_name()}"
+
+
+def check_training(neg_num: int, profile: Profile) -> None:
+    """Check all that a training needs; with CHECK=1 print what it will do, without it clear the way if FORCE=1.
+
+    Raises:
+        UserError: something is missing, wrong, or too small.
+    """
+    from helpers.training.plan import describe, make_plan
+
+    rows = read_training_file(neg_num, profile)
+    model_folder(profile.base_model, profile.base_revision)
+    precision = check_machine(profile)
+    plan = make_plan(rows, profile, half=not precision.startswith("fp32"))
+    if plan.disk > plan.free:
+        raise UserError(
+            f"{profile.output_dir} has {plan.free / 1e9:.2g} GB free, but the training writes about "
+            f"{plan.disk / 1e9:.2g} GB; free some space."
+        )
+    if switch("CHECK"):
+        print(f"neg{neg_num} of profile {profile.run_name}, into {profile.tuned_model(neg_num)}")
+        print(describe(plan, profile, precision))
+    if profile.node_rank > 0:
+        return  # the machines share the folder, and the first may have begun to fill it
+    check_output(neg_num, profile)
+    if switch("FORCE") and not switch("CHECK"):
+        shutil.rmtree(profile.tuned_model(neg_num), ignore_errors=True)
+
+
+def switch(name: str) -> bool:
+    """Tell whether an environment variable is 1.
+
+    Raises:
+        UserError: it is neither 0, 1 nor empty.
+    """
+    value = os.environ.get(name, "")
+    if value not in ("", "0", "1"):
+        raise UserError(f"environment variable: {name}={value!r}: it is 1 or 0.")
+    return value == "1"
 
 
 def main() -> None:
-    """Check the output and, for `training`, the data of each number of negatives; say nothing if all is well."""
+    """Check the output of each number of negatives, or all that one training needs; say nothing if all is well."""
     task, *neg_nums = sys.argv[1:]
     profile = load_profile()
     for neg_num in map(int, neg_nums):
-        check_output(neg_num, profile)
-        if task == "training":
-            check_training_file(neg_num, profile)
+        (check_training if task == "training" else check_output)(neg_num, profile)
 
 
 if __name__ == "__main__":

@@ -50,8 +50,6 @@ class Profile(BaseModel):
 
     reference_model: Annotated[str, Field(min_length=1)]
     reference_revision: str
-    reference_pooling: Pooling
-    reference_instruction: str
 
     learning_rate: Positive
     epochs: Positive
@@ -62,6 +60,16 @@ class Profile(BaseModel):
     precision: Literal["fp32", "fp16", "bf16"]  # of training and encoding on a CUDA card; a CPU computes in fp32
     logging_steps: Count
     save_steps: Count
+    eval_steps: CountOrNone  # between two scores on held-out training queries; then also the steps between checkpoints
+    report_to: Literal["none", "tensorboard"]
+
+    nproc: Count  # processes on this machine, one a card
+    nnodes: Count  # machines
+    node_rank: CountOrNone  # which of them this one is
+    master_addr: Annotated[str, Field(min_length=1)]  # the machine with node_rank 0
+    master_port: Count
+    cross_device_negatives: bool  # the passages of all processes compete for a query
+    grad_cache: CountOrNone  # texts encoded at a time; the loss is still over the whole batch
     encode_batch_size: Count
 
     @property
@@ -85,6 +93,11 @@ class Profile(BaseModel):
         return ROOT / "output" / self.run_name
 
     @property
+    def processes(self) -> int:
+        """How many processes train, on all machines together."""
+        return self.nproc * self.nnodes
+
+    @property
     def base_name(self) -> str:
         """The base model's name, as the names of the fine-tuned ones begin with it."""
         return Path(self.base_model).name + (f"-first{self.base_layers}" if self.base_layers else "")
@@ -96,6 +109,22 @@ class Profile(BaseModel):
     def tuned_model(self, neg_num: int) -> Path:
         """The folder of the model trained on `training_file(neg_num)`."""
         return self.output_dir / f"{self.base_name}_neg{neg_num}"
+
+    def training_log(self, neg_num: int) -> Path:
+        """What the training of `tuned_model(neg_num)` printed on this machine."""
+        node = f"_node{self.node_rank}" if self.node_rank else ""
+        return self.output_dir / f"finetune_neg{neg_num}{node}.log"
+
+
+def neg_num_of(name: str) -> int:
+    """Return the number in `neg10`, `neg50`, ...
+
+    Raises:
+        UserError: the name is none of these.
+    """
+    if not (name.startswith("neg") and name[3:].isdigit()):
+        raise UserError(f"name = {name!r} is no model of this series; use 'raw', 'neg10', 'neg50' or 'reference'.")
+    return int(name[3:])
 
 
 KEYS = {field.upper(): field for field in Profile.model_fields if field != "name"}

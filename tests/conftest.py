@@ -26,6 +26,23 @@ def make_pairs(count: int) -> list[dict]:
     ]
 
 
+def make_rows(count: int, neg_num: int, prompt: str = "ask: ") -> list[dict]:
+    """Return training rows as notebook 01 writes them."""
+    rng = random.Random(1)
+    pairs = make_pairs(count)
+    passages = [pair["positive"][0] for pair in pairs]
+    return [
+        {
+            "query": pair["query"],
+            "pos": pair["positive"],
+            "neg": rng.sample([text for text in passages if text not in pair["positive"]], neg_num),
+            "id": str(number),
+            "prompt": prompt,
+        }
+        for number, pair in enumerate(pairs)
+    ]
+
+
 def write_jsonl(path: Path, rows: list[dict]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf8")
@@ -35,7 +52,7 @@ def write_jsonl(path: Path, rows: list[dict]) -> Path:
 @pytest.fixture(autouse=True)
 def no_overrides(monkeypatch):
     """Keep the settings of whoever runs the tests out of them."""
-    for key in ("PROFILE", *KEYS):
+    for key in ("PROFILE", "FORCE", "RESUME", "CHECK", *KEYS):
         monkeypatch.delenv(key, raising=False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
@@ -63,10 +80,32 @@ def tiny_bert(tmp_path_factory) -> Path:
             num_attention_heads=2,
             intermediate_size=64,
             max_position_embeddings=64,
+            initializer_range=0.2,  # at BERT's 0.02 all texts get nearly the same CLS vector
         )
     ).save_pretrained(folder)
     names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), special, strict=True))
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **names).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_embedder(tiny_bert) -> Path:
+    """`tiny_bert` as a sentence-transformers model with mean pooling and no instruction."""
+    from helpers.embedder_files import EmbedderSettings, write_embedder
+
+    folder = tiny_bert.parent / "tiny-embedder"
+    folder.mkdir()
+    write_embedder(tiny_bert, folder, EmbedderSettings("tiny-embedder", folder, "mean", "", "", 24, 24))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def certain_bert(tiny_bert) -> Path:
+    """`tiny_bert` without dropout."""
+    folder = shutil.copytree(tiny_bert, tiny_bert.parent / "certain-bert")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (folder / "config.json").write_text(json.dumps(config))
     return folder
 
 
