@@ -3,6 +3,7 @@
 `python -m helpers.report` prints the profile's results table.
 """
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -15,6 +16,7 @@ from helpers.trec import Run, ranking
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from torch import Tensor
 
 COLUMNS = ["hit@1", "recall@10", "recall@100", "mrr@10", "ndcg@10"]
 COLOURS = {"raw": "0.75", "neg10": "C0", "neg50": "C1", "reference": "0.35"}  # a model keeps its colour
@@ -84,6 +86,35 @@ def plot_results(results: dict[str, dict]) -> "Axes":
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(table), frameon=False)
     for bars in axes.containers:
         axes.bar_label(bars, fmt="%.2f", fontsize=7)
+    return axes
+
+
+def plot_scores(
+    matrix: "Tensor", passages: list[str], gold: Iterable[int], title: str, *, signed: bool = False
+) -> "Axes":
+    """Draw a score matrix as a heat map with the value in each cell and a frame around each row's gold column.
+
+    Args:
+        matrix: (queries, passages).
+        passages: the columns' names.
+        gold: the gold column of each row.
+        signed: colour by sign, with 0 in the middle.
+    """
+    import matplotlib.pyplot as plt
+
+    limit = float(matrix.abs().max())
+    colours = {"cmap": "coolwarm", "vmin": -limit, "vmax": limit} if signed else {"cmap": "viridis"}
+    _, axes = plt.subplots(figsize=(8, 1.8), layout="constrained")
+    axes.imshow(matrix, aspect="auto", **colours)
+    box = {"facecolor": "black", "alpha": 0.4, "edgecolor": "none", "pad": 1.5}  # to be read on any colour
+    for row, column in enumerate(map(int, gold)):
+        axes.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="red", linewidth=3))
+    for row, values in enumerate(matrix.tolist()):
+        for column, value in enumerate(values):
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="white", bbox=box)
+    axes.set_xticks(range(len(passages)), passages, rotation=20, ha="right")
+    axes.set_yticks(range(len(matrix)), [f"q{row + 1}" for row in range(len(matrix))])
+    axes.set_title(title)
     return axes
 
 
