@@ -2,7 +2,7 @@
 # The whole series: build the data, measure the raw model, fine-tune twice, measure again, compare.
 #
 #   needs   Python 3.11 or newer; PROFILE=msmarco also the Hugging Face Hub and, in practice, a CUDA card
-#   takes   8 minutes on two CPU cores (demo), after the installation
+#   takes   5 to 8 minutes on two CPU cores (demo), after the installation
 #   leaves  ft_data/<profile>/ and output/<profile>/: data, models, executed notebooks, runs and results
 #
 #   bash run_all.sh                                        # profile demo
@@ -16,7 +16,7 @@ step() {  # step TITLE COMMAND...
   local title=$1
   shift
   number=$((number + 1))
-  printf '\n[%2d/11] %s  (%d:%02d since the start)\n' "$number" "$title" $((SECONDS / 60)) $((SECONDS % 60))
+  printf '\n[%2d/12] %s  (%d:%02d since the start)\n' "$number" "$title" $((SECONDS / 60)) $((SECONDS % 60))
   "$@"
 }
 
@@ -24,27 +24,18 @@ notebook() {
   python -m helpers.notebook run "$@"
 }
 
-finetune() {  # the whole log goes to a file, the loss to the terminal
-  local log=$OUTPUT_DIR/finetune_neg$1.log
-  echo "log: $log"
-  if ! bash "$here/finetune_neg$1.sh" 2>&1 | tee "$log" | grep --line-buffered "^{'"; then
-    tail -n 20 "$log" >&2
-    return 1
-  fi
-}
-
 step "Environment" source "$here/helpers/environment.sh"
 settings=$(python -m helpers.profile)
 source /dev/stdin <<< "$settings"
 python -m helpers.preflight output 10 50
-mkdir -p "$OUTPUT_DIR"
 step "01 Training set with 10 negatives a query" notebook 01_build_train_dataset neg_num=10
 step "01 Training set with 50 negatives a query" notebook 01_build_train_dataset neg_num=50
 step "02 Evaluation set" notebook 02_build_eval_dataset
 step "03 Evaluate the raw model" notebook 03_eval_raw_bert
-step "Fine-tune on 10 negatives a query" finetune 10
-step "Fine-tune on 50 negatives a query" finetune 50
+step "Fine-tune on 10 negatives a query" bash "$here/finetune_neg10.sh"
+step "Fine-tune on 50 negatives a query" bash "$here/finetune_neg50.sh"
 step "04 Evaluate the model tuned on 10 negatives" notebook 04_eval_neg10
 step "05 Evaluate the model tuned on 50 negatives" notebook 05_eval_neg50
 step "06 Evaluate the ready-made embedder" notebook 06_eval_bge_m3
+step "08 The loss, taken apart" notebook 08_contrastive_loss
 step "Results" python -m helpers.report

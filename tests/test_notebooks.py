@@ -29,6 +29,7 @@ def test_the_series_is_complete():
         "04_eval_neg10",
         "05_eval_neg50",
         "06_eval_bge_m3",
+        "08_contrastive_loss",
     ]
 
 

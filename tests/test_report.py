@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from helpers import report
-from helpers.encoding import EmbedderSettings
+from helpers.embedder_files import EmbedderSettings
 from helpers.errors import UserError
 from helpers.evalset import EvalSet
 from helpers.evaluation import load_results, save_result
@@ -15,7 +15,7 @@ EVAL_SET = EvalSet(
     qrels={"q1": {"d1": 1}, "q2": {"d1": 1}, "q3": {"d3": 1}},
 )
 RUN = {"q1": {"d1": 0.9, "d2": 0.5}, "q2": {"d2": 0.9, "d1": 0.9}, "q3": {"d2": 0.9, "d1": 0.1}}
-SETTINGS = EmbedderSettings("owner/model", Path("/elsewhere"), "cls", "ask: ", 24, 48)
+SETTINGS = EmbedderSettings("owner/model", Path("/elsewhere"), "cls", "ask: ", "", 24, 48)
 
 
 def save(name, profile, eval_set=EVAL_SET):
