@@ -1,13 +1,16 @@
 """hit@k, recall@k, MRR@k and nDCG@k as trec_eval computes them.
 
-`python -m helpers.metrics QRELS RUN` scores two TREC files, one measure<TAB>value a line.
+`python -m helpers.metrics QRELS RUN` scores two TREC files, one measure<TAB>value a line; with --article before them by
+the article's own definitions. `python -m helpers.metrics --article` does the latter for all runs of the profile.
 """
 
 import sys
 from pathlib import Path
 from statistics import fmean
 
+from helpers.article_metrics import article_metrics
 from helpers.errors import UserError, run_command
+from helpers.profile import Profile, load_profile
 from helpers.trec import Qrels, Run, read_qrels, read_run
 
 CUTOFFS = (1, 10, 100)
@@ -44,15 +47,43 @@ def average(per_query: dict[str, dict[str, float]]) -> dict[str, float]:
     return {name: fmean(values.values()) for name, values in per_query.items()}
 
 
+def article_report(profile: Profile) -> str:
+    """Return the article's measures of all saved runs, a row a model.
+
+    Raises:
+        UserError: there are no runs, or they are of another evaluation set.
+    """
+    runs = sorted((profile.output_dir / "runs").glob("*.trec"))
+    if not runs:
+        raise UserError(f"There are no runs in {profile.output_dir / 'runs'}; run notebooks 03 to 06 first.")
+    qrels = read_qrels(profile.data_dir / "qrels.trec")
+    return "\n".join(_lines(article_metrics(qrels, _matching(qrels, path)), f"{path.stem}\t") for path in runs)
+
+
+def _matching(qrels: Qrels, path: Path) -> Run:
+    run = read_run(path)
+    if qrels.keys().isdisjoint(run):
+        raise UserError(f"{path} has no query in common with the qrels; give those of the run.")
+    return run
+
+
+def _lines(means: dict[str, float], before: str = "") -> str:
+    return "\n".join(f"{before}{name}\t{value:.4f}" for name, value in means.items())
+
+
 def main() -> None:
     """Score a run against qrels and print the means."""
-    if len(sys.argv) != 3:
-        raise UserError("usage: python -m helpers.metrics QRELS RUN, two files in TREC format.")
-    qrels, run = read_qrels(Path(sys.argv[1])), read_run(Path(sys.argv[2]))
-    if qrels.keys().isdisjoint(run):
-        raise UserError(f"{sys.argv[1]} and {sys.argv[2]} have no query in common; give the run's qrels.")
-    for name, value in average(score_queries(qrels, run)).items():
-        print(f"{name}\t{value:.4f}")
+    words = sys.argv[1:]
+    article = words[:1] == ["--article"]
+    match words[article:]:
+        case [] if article:
+            print(article_report(load_profile()))
+        case [qrels_path, run_path]:
+            qrels = read_qrels(Path(qrels_path))
+            run = _matching(qrels, Path(run_path))
+            print(_lines(article_metrics(qrels, run) if article else average(score_queries(qrels, run))))
+        case _:
+            raise UserError("usage: python -m helpers.metrics [--article] QRELS RUN, two files in TREC format.")
 
 
 if __name__ == "__main__":

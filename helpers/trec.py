@@ -1,5 +1,6 @@
 """Qrels and runs, in memory and as TREC files, with one rule for ties."""
 
+from array import array
 from pathlib import Path
 
 from helpers.errors import UserError
@@ -10,8 +11,12 @@ Run = dict[str, dict[str, float]]  # query id -> docid -> score
 
 
 def ranking(scores: dict[str, float]) -> list[str]:
-    """Return docids, best first; equal scores by docid, the larger first, as trec_eval breaks ties."""
-    return sorted(scores, key=lambda docid: (scores[docid], docid), reverse=True)
+    """Return docids, best first; equal scores by docid, the larger first, as trec_eval breaks ties.
+
+    It reads scores into float32, so those that differ only beyond that are ties, too.
+    """
+    single = dict(zip(scores, array("f", scores.values()), strict=True))
+    return sorted(scores, key=lambda docid: (single[docid], docid), reverse=True)
 
 
 def read_qrels(path: Path) -> Qrels:
