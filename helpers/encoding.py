@@ -1,14 +1,20 @@
-"""Texts to vectors: which model a name stands for, and how it wants its texts."""
+"""Texts to vectors: which model a name stands for, how it wants its texts, and batches of like length."""
 
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from helpers.embedder_files import EmbedderSettings, is_embedder, read_embedder
 from helpers.errors import UserError
 from helpers.models import base_model, model_folder
 from helpers.profile import ROOT, Profile, neg_num_of
+from helpers.vectors import BLOCK, fingerprint, kept_vectors, model_fingerprint, note_seconds, write_vectors
 
 if TYPE_CHECKING:
     from FlagEmbedding.inference.embedder.encoder_only.base import BaseEmbedder
@@ -44,15 +50,15 @@ def embedder_settings(profile: Profile, name: str) -> EmbedderSettings:
     return read_embedder(folder.relative_to(ROOT).as_posix(), folder)
 
 
-def load_embedder(settings: EmbedderSettings, profile: Profile) -> "BaseEmbedder":
-    """Load a model as FlagEmbedding's `BaseEmbedder`, whose vectors have length 1."""
+def load_model(settings: EmbedderSettings, profile: Profile) -> "BaseEmbedder":
+    """Load a model as FlagEmbedding's `BaseEmbedder`, ready on its device, whose vectors have length 1."""
     import torch
     import transformers
     from FlagEmbedding.inference.embedder.encoder_only.base import BaseEmbedder
 
     transformers.utils.logging.disable_progress_bar()  # the reading of weights takes a moment
     half = torch.cuda.is_available()  # FlagEmbedding would round the weights of a CPU model, too, and compute in fp32
-    return BaseEmbedder(
+    model = BaseEmbedder(
         str(settings.folder),
         normalize_embeddings=True,
         use_fp16=half and profile.precision == "fp16",
@@ -60,10 +66,108 @@ def load_embedder(settings: EmbedderSettings, profile: Profile) -> "BaseEmbedder
         query_instruction_for_retrieval=settings.instruction or None,
         passage_instruction_for_retrieval=settings.passage_instruction or None,
         pooling_method=settings.pooling,
-        batch_size=profile.encode_batch_size,
         query_max_length=settings.query_max_len,
         passage_max_length=settings.passage_max_len,
     )
+    model.model.to(model.target_devices[0]).eval()
+    return model
+
+
+def encode(model: "BaseEmbedder", texts: list[str], max_len: int, budget: int) -> np.ndarray:
+    """Encode texts in batches of like length.
+
+    FlagEmbedding's tokenizer, model and pooling; only the batches are ours: as many texts as make `budget` tokens,
+    so that short texts come in large batches and long ones do not fill the memory.
+
+    Args:
+        texts: with their instruction.
+        max_len: tokens at which a text is cut.
+        budget: tokens of a batch, padding included.
+
+    Returns:
+        (texts, dim), float32, each of length 1.
+    """
+    import torch
+
+    ids = model.tokenizer(texts, truncation=True, max_length=max_len)["input_ids"]
+    order = np.argsort([-len(tokens) for tokens in ids], kind="stable")  # longest first: too large a budget fails soon
+    vectors = np.empty((len(texts), model.model.config.hidden_size), np.float32)
+    start = 0
+    while start < len(texts):
+        rows = order[start : start + max(1, budget // len(ids[order[start]]))]
+        inputs = model.tokenizer.pad({"input_ids": [ids[row] for row in rows]}, return_tensors="pt")
+        inputs = inputs.to(model.model.device)
+        with torch.inference_mode():
+            hidden = model.model(**inputs).last_hidden_state  # (texts, tokens, dim)
+            pooled = model.pooling(hidden, inputs["attention_mask"]).float()  # (texts, dim)
+            vectors[rows] = torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy()
+        start += len(rows)
+    return vectors
+
+
+class Embedder:
+    """A model that is loaded when it first has to encode, and whose vectors are kept on disk.
+
+    They are found again by the fingerprint of weights, settings and texts, so a changed model or corpus meets none.
+
+    Attributes:
+        seconds: `encode_queries` and `encode_corpus` -> how long that took when it was done.
+    """
+
+    def __init__(self, settings: EmbedderSettings, profile: Profile):
+        """Take the model and how it wants its texts."""
+        self.settings = settings
+        self.profile = profile
+        self.seconds: dict[str, float] = {}
+
+    @cached_property
+    def model(self) -> "BaseEmbedder":
+        """The loaded model."""
+        return load_model(self.settings, self.profile)
+
+    @cached_property
+    def _weights(self) -> str:
+        return model_fingerprint(self.settings.folder)
+
+    def encode_queries(self, texts: Collection[str]) -> np.memmap:
+        """Return the vectors of queries, (texts, dim), of length 1, mapped from disk; encode them if need be."""
+        return self._kept("encode_queries", texts, self.settings.instruction, self.settings.query_max_len)
+
+    def encode_corpus(self, texts: Collection[str]) -> np.memmap:
+        """Return the vectors of passages, (texts, dim), of length 1, mapped from disk; encode them if need be."""
+        return self._kept("encode_corpus", texts, self.settings.passage_instruction, self.settings.passage_max_len)
+
+    def encode_question(self, text: str) -> np.ndarray:
+        """Return the vector of one query, (1, dim), without keeping it."""
+        question = [self.settings.instruction + text]
+        return encode(self.model, question, self.settings.query_max_len, self.profile.encode_tokens)
+
+    def _kept(self, side: str, texts: Collection[str], instruction: str, max_len: int) -> np.memmap:
+        path = self._path(side, texts, instruction, max_len)
+        if kept_vectors(path) is None:
+            start = time.perf_counter()
+            shape = (len(texts), self.model.model.config.hidden_size)
+            write_vectors(path, self._blocks(side, texts, instruction, max_len), shape, self.profile.vectors)
+            note_seconds(path, time.perf_counter() - start)
+        vectors, self.seconds[side] = kept_vectors(path)
+        return vectors
+
+    def _path(self, side: str, texts: Collection[str], instruction: str, max_len: int) -> Path:
+        import torch
+
+        precision = self.profile.precision if torch.cuda.is_available() else "fp32"
+        how = json.dumps([self._weights, self.settings.pooling, instruction, max_len, self.profile.vectors, precision])
+        name = f"{self.settings.folder.name}-{side.removeprefix('encode_')}-{fingerprint([how], texts)}.npy"
+        return self.profile.output_dir / "vectors" / name
+
+    def _blocks(self, side: str, texts: Collection[str], instruction: str, max_len: int) -> Iterator[np.ndarray]:
+        from tqdm import tqdm
+
+        remaining = iter(texts)
+        with tqdm(total=len(texts), desc=side, unit="text", leave=False, delay=5) as bar:
+            while block := [instruction + text for text in islice(remaining, BLOCK)]:
+                yield encode(self.model, block, max_len, self.profile.encode_tokens)
+                bar.update(len(block))
 
 
 def timed(function: Callable[..., Any], *args: Any) -> tuple[Any, float]:

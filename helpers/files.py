@@ -11,8 +11,8 @@ from helpers.errors import UserError
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[IO[str]]:
-    """Open `path` for writing text; it appears under its name only when the block has ended well.
+def whole_file(path: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
+    """Open `path` for writing text or bytes; it appears under its name only when the block has ended well.
 
     Raises:
         UserError: the disk is full or the folder cannot be written.
@@ -20,7 +20,7 @@ def whole_file(path: Path) -> Iterator[IO[str]]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf8", newline="\n") as file:
+        with temporary.open("wb") if binary else temporary.open("w", encoding="utf8", newline="\n") as file:
             yield file
         temporary.replace(path)
     except OSError as error:

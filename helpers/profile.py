@@ -38,6 +38,8 @@ class Profile(BaseModel):
     max_pairs: CountOrNone
     split_key: Literal["query", "passage"]
     eval_share: Share  # of the queries
+    fix_text: bool  # repair mojibake in the pairs before anything else
+    distractors: str  # an absolute path of more passages for the corpus, or empty
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 
     base_model: Annotated[str, Field(min_length=1)]  # a Hub id, a folder, or all-MiniLM-L6-v2 from its package
@@ -70,7 +72,10 @@ class Profile(BaseModel):
     master_port: Count
     cross_device_negatives: bool  # the passages of all processes compete for a query
     grad_cache: CountOrNone  # texts encoded at a time; the loss is still over the whole batch
-    encode_batch_size: Count
+
+    encode_tokens: Count  # in a batch, padding included
+    vectors: Literal["float32", "float16"]  # how they are kept on disk; they are compared in float32
+    index: Annotated[str, Field(min_length=1)]  # a FAISS factory string; Flat is exact
 
     @property
     def dataset_path(self) -> Path | None:
@@ -149,6 +154,8 @@ def load_profile(name: str | None = None, environ: Mapping[str, str] = os.enviro
     if missing:
         raise UserError(f"profiles/{name}.env: {', '.join(sorted(missing))} missing; add it as KEY=VALUE.")
     values["DATASET"] = _resolve_dataset(values["DATASET"])
+    if values["DISTRACTORS"]:
+        values["DISTRACTORS"] = _resolve_file("DISTRACTORS", values["DISTRACTORS"], "passages")
     if os.path.isabs(values["DATASET"]) and "SPLIT_KEY" not in environ:
         values["SPLIT_KEY"] = "passage"  # queries of one's own often share passages; none may stand on both sides
     try:
@@ -181,17 +188,30 @@ def _read_settings(path: Path) -> dict[str, str]:
 
 def _resolve_dataset(dataset: str) -> str:
     """Make a path absolute; leave `docstrings` and Hub ids as they are."""
-    path = Path(dataset).expanduser()
     if dataset == "docstrings":
         return dataset
-    found = next((p for p in (Path.cwd() / path, ROOT / path) if dataset and p.exists()), None)
-    if found and (found.is_dir() or found.suffix.lower() in PAIR_FORMATS):
+    found = _find(dataset)
+    if found and found.is_dir():
         return str(found.resolve())
-    if found:
-        raise UserError(f"DATASET={dataset}: a file of pairs ends in {', '.join(PAIR_FORMATS)}; convert or rename it.")
-    if HUB_ID.fullmatch(dataset) and path.suffix.lower() not in PAIR_FORMATS:
+    if not found and HUB_ID.fullmatch(dataset) and Path(dataset).suffix.lower() not in PAIR_FORMATS:
         return dataset
-    raise UserError(f"DATASET={dataset}: no such file; give the path of a {', '.join(PAIR_FORMATS)} file.")
+    return _resolve_file("DATASET", dataset, "pairs")
+
+
+def _resolve_file(key: str, name: str, content: str) -> str:
+    """Make the path of a file that `pairs.read_rows` reads absolute."""
+    found = _find(name)
+    if not found or found.is_dir():
+        raise UserError(f"{key}={name}: no such file; give the path of a {', '.join(PAIR_FORMATS)} file.")
+    if found.suffix.lower() not in PAIR_FORMATS:
+        raise UserError(f"{key}={name}: a file of {content} ends in {', '.join(PAIR_FORMATS)}; convert or rename it.")
+    return str(found.resolve())
+
+
+def _find(name: str) -> Path | None:
+    """Return the file or folder of that name, from the current folder or the project's."""
+    path = Path(name).expanduser()
+    return next((p for p in (Path.cwd() / path, ROOT / path) if name and p.exists()), None)
 
 
 def main() -> None:

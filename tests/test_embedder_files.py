@@ -10,7 +10,7 @@ from conftest import make_pairs
 
 from helpers import publish
 from helpers.embedder_files import EmbedderSettings, read_embedder, write_embedder
-from helpers.encoding import load_embedder
+from helpers.encoding import Embedder
 from helpers.errors import UserError
 from helpers.files import write_json, write_jsonl
 from helpers.model_card import write_card
@@ -27,7 +27,7 @@ def test_both_libraries_agree(tiny_bert, make_profile, tmp_path, pooling, length
     write_embedder(tiny_bert, tmp_path, settings)
     assert read_embedder("mine", tmp_path) == settings
     texts = [pair["positive"][0] for pair in make_pairs(20)] + ["banel " * 100, "tinel"]  # longer than any limit, too
-    ours = load_embedder(read_embedder("mine", tmp_path), make_profile())
+    ours = Embedder(read_embedder("mine", tmp_path), make_profile())
     theirs = SentenceTransformer(str(tmp_path), device="cpu")
     for a, b in (
         (ours.encode_queries(texts), theirs.encode_query(texts)),

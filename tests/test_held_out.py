@@ -39,14 +39,14 @@ def test_the_score_is_that_of_evaluation(tiny_bert, make_profile):
     from FlagEmbedding.finetune.embedder.encoder_only.base import BiEncoderOnlyEmbedderModel
     from transformers import AutoModel, AutoTokenizer
 
-    from helpers.encoding import embedder_settings, load_embedder
+    from helpers.encoding import Embedder, embedder_settings
     from helpers.metrics import average, score_queries
     from helpers.recall import build_index, search
 
     rows = [row | {"query": row["pos"][0][:30]} for row in make_rows(200, 2)]  # so that something is found
     task = build_held_out(rows, split_held_out(rows, 1)[1], "ask: ")
     profile = make_profile(BASE_MODEL=tiny_bert, BASE_LAYERS=0, POOLING="mean", INSTRUCTION="ask: ")
-    embedder = load_embedder(embedder_settings(profile, "raw"), profile)
+    embedder = Embedder(embedder_settings(profile, "raw"), profile)
     queries = [text.removeprefix("ask: ") for text in task.queries.values()]
     index = build_index(embedder.encode_corpus(list(task.corpus.values())))
     run = search(index, embedder.encode_queries(queries), list(task.queries), list(task.corpus))

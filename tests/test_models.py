@@ -1,10 +1,7 @@
-import json
-
-import numpy as np
 import pytest
 
 from helpers import models
-from helpers.encoding import embedder_settings, load_embedder, token_lengths
+from helpers.encoding import embedder_settings
 from helpers.errors import UserError
 from helpers.models import base_model, model_folder
 
@@ -61,30 +58,3 @@ def test_each_model_gets_what_it_was_trained_with(make_profile, tiny_bert):
     raw, reference = embedder_settings(profile, "raw"), embedder_settings(profile, "reference")
     assert (raw.pooling, raw.instruction, raw.query_max_len) == ("cls", profile.instruction, 24)
     assert (reference.pooling, reference.instruction, reference.query_max_len) == ("mean", "", 256)
-
-
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
-def test_vectors_by_hand(make_profile, tiny_bert, pooling):
-    import torch
-    from transformers import AutoModel, AutoTokenizer
-
-    profile = make_profile(BASE_MODEL=tiny_bert, BASE_LAYERS=0, POOLING=pooling, INSTRUCTION="ask: ")
-    embedder = load_embedder(embedder_settings(profile, "raw"), profile)
-    texts = ["banel derak", "kisot lovim muzup " * 20, "tinel"]
-    tokenizer, model = AutoTokenizer.from_pretrained(tiny_bert), AutoModel.from_pretrained(tiny_bert).eval()
-
-    def by_hand(text):
-        inputs = tokenizer(text, truncation=True, max_length=24, return_tensors="pt")
-        with torch.no_grad():
-            hidden = model(**inputs).last_hidden_state[0]  # (tokens, dim)
-        vector = hidden[0] if pooling == "cls" else hidden.mean(0)
-        return (vector / vector.norm()).numpy()
-
-    for vectors, prefix in ((embedder.encode_queries(texts), "ask: "), (embedder.encode_corpus(texts), "")):
-        assert vectors.dtype == np.float32
-        assert np.allclose(vectors, [by_hand(prefix + text) for text in texts], atol=1e-5)
-
-
-def test_token_lengths_count_special_tokens(tiny_bert):
-    assert token_lengths(["banel derak", "banel " * 100], tiny_bert) == [4, 102]
-    assert json.loads((tiny_bert / "tokenizer_config.json").read_text())["model_max_length"] == 64

@@ -1,0 +1,174 @@
+"""Vectors against those computed by hand, and what is kept of them on disk."""
+
+import json
+import shutil
+from collections import Counter
+
+import numpy as np
+import pytest
+from conftest import make_pairs
+from safetensors.numpy import load_file, save_file
+
+from helpers import encoding
+from helpers.embedder_files import EmbedderSettings
+from helpers.encoding import Embedder, embedder_settings, encode, load_model, token_lengths
+from helpers.errors import UserError
+
+TEXTS = [pair["positive"][0] for pair in make_pairs(40)]
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_vectors_by_hand(make_profile, tiny_bert, pooling):
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    profile = make_profile(BASE_MODEL=tiny_bert, BASE_LAYERS=0, POOLING=pooling, INSTRUCTION="ask: ")
+    embedder = Embedder(embedder_settings(profile, "raw"), profile)
+    texts = ["banel derak", "kisot lovim muzup " * 20, "tinel"]
+    tokenizer, model = AutoTokenizer.from_pretrained(tiny_bert), AutoModel.from_pretrained(tiny_bert).eval()
+
+    def by_hand(text):
+        inputs = tokenizer(text, truncation=True, max_length=24, return_tensors="pt")
+        with torch.no_grad():
+            hidden = model(**inputs).last_hidden_state[0]  # (tokens, dim)
+        vector = hidden[0] if pooling == "cls" else hidden.mean(0)
+        return (vector / vector.norm()).numpy()
+
+    for vectors, prefix in ((embedder.encode_queries(texts), "ask: "), (embedder.encode_corpus(texts), "")):
+        assert vectors.dtype == np.float32
+        assert np.allclose(vectors, [by_hand(prefix + text) for text in texts], atol=1e-5)
+
+
+def test_token_lengths_count_special_tokens(tiny_bert):
+    assert token_lengths(["banel derak", "banel " * 100], tiny_bert) == [4, 102]
+    assert json.loads((tiny_bert / "tokenizer_config.json").read_text())["model_max_length"] == 64
+
+
+def make_embedder(folder, profile, **changes):
+    settings = {"pooling": "mean", "instruction": "ask: ", "passage_instruction": ""}
+    settings |= {"query_max_len": 24, "passage_max_len": 24, **changes}
+    return Embedder(EmbedderSettings("tiny", folder, **settings), profile)
+
+
+@pytest.mark.parametrize("budget", [1, 50, 10_000])
+def test_batches_do_not_change_the_vectors(tiny_bert, make_profile, budget):
+    embedder = make_embedder(tiny_bert, make_profile())
+    texts = [text[: 5 + 3 * i] for i, text in enumerate(TEXTS)]
+    alone = np.concatenate([encode(embedder.model, [text], 24, 1) for text in texts])
+    assert np.allclose(encode(embedder.model, texts, 24, budget), alone, atol=1e-6)
+
+
+def test_batches_are_of_like_length_and_within_the_budget(tiny_bert, make_profile, monkeypatch):
+    model = make_embedder(tiny_bert, make_profile()).model
+    shapes = []
+    forward = model.model.forward
+
+    def noted(input_ids, **inputs):
+        shapes.append(tuple(input_ids.shape))
+        return forward(input_ids, **inputs)
+
+    monkeypatch.setattr(model.model, "forward", noted)
+    texts = ["banel " * n for n in (1, 20, 2, 19, 1, 2, 1, 1)]  # with two special tokens: 3, 22, 4, 21, ...
+    encode(model, texts, 24, 48)
+    assert shapes == [(2, 22), (6, 4)]
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Counts what is encoded and loaded."""
+    counts = Counter()
+
+    def counted_encode(model, texts, *rest):
+        counts["texts"] += len(texts)
+        return encode(model, texts, *rest)
+
+    def counted_load(*args):
+        counts["loads"] += 1
+        return load_model(*args)
+
+    monkeypatch.setattr(encoding, "encode", counted_encode)
+    monkeypatch.setattr(encoding, "load_model", counted_load)
+    return counts
+
+
+def test_a_rerun_encodes_nothing(tiny_bert, make_profile, calls):
+    first = make_embedder(tiny_bert, make_profile())
+    queries, passages = first.encode_queries(TEXTS[:5]), first.encode_corpus(TEXTS)
+    assert (calls["texts"], calls["loads"]) == (45, 1)
+    second = make_embedder(tiny_bert, make_profile())
+    assert np.array_equal(second.encode_queries(TEXTS[:5]), queries)
+    assert np.array_equal(second.encode_corpus(TEXTS), passages)
+    assert (calls["texts"], calls["loads"]) == (45, 1)
+    assert second.seconds == first.seconds
+    assert set(first.seconds) == {"encode_queries", "encode_corpus"}
+    assert isinstance(passages, np.memmap)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"pooling": "cls"},
+        {"passage_instruction": "passage: "},
+        {"passage_max_len": 6},
+        "texts",
+        "order",
+        "weights",
+        "tokenizer",
+        {"VECTORS": "float16"},
+    ],
+)
+def test_what_has_changed_meets_no_old_vectors(tiny_bert, make_profile, tmp_path, calls, change):
+    folder = shutil.copytree(tiny_bert, tmp_path / "model")
+    before = make_embedder(folder, make_profile()).encode_corpus(TEXTS)
+    texts, profile, changes = TEXTS, make_profile(), {}
+    if change == "texts":
+        texts = [*TEXTS[:-1], TEXTS[-1] + " banel"]
+    elif change == "order":
+        texts = TEXTS[::-1]
+    elif change == "weights":
+        weights = load_file(folder / "model.safetensors")
+        weights["embeddings.LayerNorm.bias"][0] += 0.1
+        save_file(weights, folder / "model.safetensors")
+    elif change == "tokenizer":
+        path = folder / "tokenizer.json"
+        path.write_text(path.read_text() + "\n")
+    elif "VECTORS" in change:
+        profile = make_profile(**change)
+    else:
+        changes = change
+    after = make_embedder(folder, profile, **changes).encode_corpus(texts)
+    assert calls["texts"] == 2 * len(TEXTS)
+    if change == {"VECTORS": "float16"}:
+        assert after.dtype == np.float16
+        assert np.allclose(after, before, atol=1e-3)
+    elif change != "tokenizer":
+        assert not np.array_equal(after, before)
+
+
+def test_a_broken_encoding_leaves_nothing(tiny_bert, make_profile, monkeypatch):
+    profile = make_profile()
+    embedder = make_embedder(tiny_bert, profile)
+    monkeypatch.setattr(encoding, "BLOCK", 10)
+    done = 0
+
+    def failing(model, texts, *rest):
+        nonlocal done
+        if done == 2:
+            raise OSError(28, "No space left on device")
+        done += 1
+        return encode(model, texts, *rest)
+
+    monkeypatch.setattr(encoding, "encode", failing)
+    with pytest.raises(UserError, match="was not written: No space left on device"):
+        embedder.encode_corpus(TEXTS)
+    assert not list((profile.output_dir / "vectors").iterdir())
+    monkeypatch.setattr(encoding, "encode", encode)
+    blocks = embedder.encode_corpus(TEXTS)  # four blocks of ten
+    assert np.allclose(blocks, encode(embedder.model, TEXTS, 24, 10_000), atol=1e-6)
+
+
+def test_a_question_gets_the_instruction_and_is_not_kept(tiny_bert, make_profile):
+    profile = make_profile()
+    embedder = make_embedder(tiny_bert, profile)
+    assert np.allclose(embedder.encode_question(TEXTS[0]), embedder.encode_queries(TEXTS[:1]), atol=1e-6)
+    assert len(list((profile.output_dir / "vectors").glob("*.npy"))) == 1
