@@ -1,14 +1,16 @@
 """The frozen queries, corpus and qrels on which every model is measured alike."""
 
-import hashlib
-import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import chain
 
+from helpers.corpus import Corpus
 from helpers.errors import UserError
 from helpers.files import read_jsonl, whole_file, write_jsonl
 from helpers.pairs import normalise
 from helpers.profile import Profile
+from helpers.trec import Qrels, read_qrels
+from helpers.vectors import fingerprint
 
 REMEDY = "run notebooks/02_build_eval_dataset.ipynb first"
 
@@ -24,14 +26,16 @@ class EvalSet:
     """
 
     queries: dict[str, str]
-    corpus: dict[str, str]
-    qrels: dict[str, dict[str, int]]
+    corpus: Mapping[str, str]
+    qrels: Qrels
 
     @property
     def fingerprint(self) -> str:
-        """Twelve hex digits that change when any query, passage or judgement does."""
-        content = json.dumps([self.queries, self.corpus, self.qrels], sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()[:12]
+        """Sixteen hex digits that change when any query, passage or judgement does."""
+        judged = (
+            f"{query_id} {docid} {value}" for query_id, found in self.qrels.items() for docid, value in found.items()
+        )
+        return fingerprint(*map(chain.from_iterable, (self.queries.items(), self.corpus.items())), judged)
 
 
 def build_eval_rows(evaluation: list[dict], profile: Profile) -> list[dict]:
@@ -42,52 +46,48 @@ def build_eval_rows(evaluation: list[dict], profile: Profile) -> list[dict]:
     ]
 
 
-def build_corpus(pairs: list[dict]) -> list[dict]:
-    """Return the rows of `corpus.jsonl`, `id` and `text`: each distinct passage of all pairs once, in order.
+def save_eval_set(eval_rows: list[dict], corpus_rows: Iterable[dict], profile: Profile) -> EvalSet:
+    """Write `eval_dataset.json`, `corpus.jsonl` and `qrels.trec` into `profile.data_dir`; return what they say.
 
-    Passages that differ only in white space or case are one; twice in the corpus, it would earn twice.
+    Args:
+        corpus_rows: written as they come, so that they need not fit into memory.
+
+    Raises:
+        UserError: a positive of a query is not in the corpus.
     """
-    texts: dict[str, str] = {}
-    for pair in pairs:
-        for text in pair["positive"]:
-            texts.setdefault(normalise(text), text)
-    return [{"id": f"d{number}", "text": text} for number, text in enumerate(texts.values(), start=1)]
+    docids: dict[str, str | None] = {normalise(text): None for row in eval_rows for text in row["pos"]}
 
+    def noted():
+        for row in corpus_rows:
+            if (key := normalise(row["text"])) in docids:
+                docids[key] = row["id"]
+            yield row
 
-def save_eval_set(eval_rows: list[dict], corpus_rows: list[dict], profile: Profile) -> EvalSet:
-    """Write `eval_dataset.json`, `corpus.jsonl` and `qrels.trec` into `profile.data_dir`; return what they say."""
     write_jsonl(profile.data_dir / "eval_dataset.json", eval_rows)
-    write_jsonl(profile.data_dir / "corpus.jsonl", corpus_rows)
-    eval_set = load_eval_set(profile)
+    write_jsonl(profile.data_dir / "corpus.jsonl", noted())
     with whole_file(profile.data_dir / "qrels.trec") as file:
-        for query_id, docids in eval_set.qrels.items():
-            file.writelines(f"{query_id} 0 {docid} 1\n" for docid in docids)
-    return eval_set
+        for row in eval_rows:
+            for text in row["pos"]:
+                if (docid := docids[normalise(text)]) is None:
+                    raise UserError(f"A positive of query {row['id']} is not in the corpus; build it from all pairs.")
+                file.write(f"{row['id']} 0 {docid} 1\n")
+    return load_eval_set(profile)
 
 
 def load_eval_set(profile: Profile) -> EvalSet:
-    """Read the evaluation set; positives are found in the corpus by their normalised text, and are ids from then on.
+    """Read the evaluation set; the passages stay on disk until they are asked for.
 
     Raises:
-        UserError: a file is missing or a row is not sound.
+        UserError: a file is missing, a row is not sound, or the three files are not of one build.
     """
-    corpus = dict(_fields(profile.data_dir / "corpus.jsonl", "id", "text"))
-    docids = {normalise(text): docid for docid, text in corpus.items()}
     path = profile.data_dir / "eval_dataset.json"
-    queries, qrels = {}, {}
-    for query_id, query, positives in _fields(path, "id", "query", "pos"):
-        queries[query_id] = query
-        try:
-            qrels[query_id] = {docids[normalise(text)]: 1 for text in positives}
-        except KeyError as error:
-            raise UserError(f"{path}: a positive of {query_id} is not in corpus.jsonl; {REMEDY}.") from error
-    return EvalSet(queries, corpus, qrels)
-
-
-def _fields(path: Path, *names: str) -> list[tuple]:
-    rows = []
+    queries = {}
     for number, row in read_jsonl(path, REMEDY):
-        if not row.keys() >= set(names):
-            raise UserError(f"{path}, line {number}: {' or '.join(names)} is missing; {REMEDY}.")
-        rows.append(tuple(row[name] for name in names))
-    return rows
+        if not all(isinstance(row.get(name), str) for name in ("id", "query")):
+            raise UserError(f"{path}, line {number}: 'id' or 'query' is missing or not a text; {REMEDY}.")
+        queries[row["id"]] = row["query"]
+    corpus = Corpus(profile.data_dir / "corpus.jsonl", REMEDY)
+    qrels = read_qrels(profile.data_dir / "qrels.trec")
+    if queries.keys() != qrels.keys() or not all(docid in corpus for found in qrels.values() for docid in found):
+        raise UserError(f"{profile.data_dir}: queries, corpus and qrels.trec are not of one build; {REMEDY}.")
+    return EvalSet(queries, corpus, {query_id: qrels[query_id] for query_id in queries})

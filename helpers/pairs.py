@@ -34,11 +34,32 @@ def load_pairs(profile: Profile) -> list[dict]:
     elif path is None or path.is_dir():
         pairs = sound_pairs(_read_dataset(profile), profile.dataset)
     else:
-        pairs = merge_queries(sound_pairs(read_rows(path), str(path)))
+        pairs = sound_pairs(read_rows(path), str(path))
+    if profile.fix_text:
+        pairs = list(map(repair_pair, pairs))
+    if path and path.is_file():
+        pairs = merge_queries(pairs)
     if profile.max_pairs and profile.max_pairs < len(pairs):
         chosen = sorted(random.Random(profile.seed).sample(range(len(pairs)), profile.max_pairs))
         pairs = [pairs[i] for i in chosen]
     return pairs
+
+
+def repair(text: str) -> str:
+    """Undo mojibake: UTF-8 that was read as something else, such as the â€™ of a ’ (by the library ftfy)."""
+    import ftfy
+
+    return ftfy.fix_encoding(text)
+
+
+def is_garbled(text: str) -> bool:
+    """Tell whether `repair` would change a text."""
+    return not text.isascii() and repair(text) != text
+
+
+def repair_pair(pair: dict) -> dict:
+    """Return a pair with its texts repaired; positives that are then the same become one."""
+    return pair | {"query": repair(pair["query"]), "positive": distinct(map(repair, pair["positive"]))}
 
 
 def _read_dataset(profile: Profile) -> Iterator[tuple[int, dict]]:

@@ -8,47 +8,18 @@ An `output` in the way is replaced with FORCE=1, gone on with at RESUME=1, and r
 import os
 import shutil
 import sys
+from pathlib import Path
 
+from helpers.audit import audit, verdict
 from helpers.errors import UserError, run_command
-from helpers.files import read_json, read_jsonl
+from helpers.evalset import load_eval_set
+from helpers.files import read_json
 from helpers.models import model_folder
 from helpers.profile import Profile, load_profile
 from helpers.training.record import is_running, record_file
+from helpers.training_file import read_training_file
 
 KEEP = "FORCE=1 replaces it, RESUME=1 goes on with it"
-
-
-def read_training_file(neg_num: int, profile: Profile) -> list[dict]:
-    """Return the rows of the training set for `neg_num`, once all of them are sound.
-
-    Raises:
-        UserError: it is missing or empty; a row is not sound, has too few negatives for the group size, or another
-            instruction than the profile's.
-    """
-    path = profile.training_file(neg_num)
-    remedy = f"run notebooks/01_build_train_dataset.ipynb with neg_num = {neg_num} first"
-    rows = []
-    for number, row in read_jsonl(path, remedy):
-        where = f"{path}, line {number}"
-        for field in ("pos", "neg"):
-            if not isinstance(row.get(field), list) or not all(isinstance(text, str) for text in row[field]):
-                raise UserError(f"{where}: '{field}' is not a list of texts; {remedy}.")
-        if not isinstance(row.get("query"), str) or not row["pos"]:
-            raise UserError(f"{where}: 'query' or 'pos' is missing; {remedy}.")
-        if len(row["neg"]) < profile.group_size - 1:
-            raise UserError(
-                f"{where}: {len(row['neg'])} negatives, but GROUP_SIZE={profile.group_size} draws "
-                f"{profile.group_size - 1} for each query; lower GROUP_SIZE or build the set with more."
-            )
-        if row.get("prompt") != profile.instruction:
-            raise UserError(
-                f"{where}: 'prompt' is {row.get('prompt')!r}, but INSTRUCTION is {profile.instruction!r}; "
-                "set it to that, or build the training set again."
-            )
-        rows.append(row)
-    if not rows:
-        raise UserError(f"{path} is empty; {remedy}.")
-    return rows
 
 
 def check_output(neg_num: int, profile: Profile) -> None:
@@ -91,8 +62,17 @@ def check_machine(profile: Profile) -> str:
     return f"{profile.precision} on {torch.cuda.get_device_name()}"
 
 
+def audit_line(rows: list[dict], profile: Profile, folder: Path) -> str:
+    """Return the verdict on the training set and the evaluation set beside it."""
+    if not (profile.data_dir / "qrels.trec").exists():
+        return "left out: there is no evaluation set yet, see notebooks/02_build_eval_dataset.ipynb"
+    return verdict(audit(rows, load_eval_set(profile), profile, folder))
+
+
 def check_training(neg_num: int, profile: Profile) -> None:
     """Check all that a training needs; with CHECK=1 print what it will do, without it clear the way if FORCE=1.
+
+    Prints the verdict of the audit, which is no reason to stop.
 
     Raises:
         UserError: something is missing, wrong, or too small.
@@ -100,7 +80,7 @@ def check_training(neg_num: int, profile: Profile) -> None:
     from helpers.training.plan import describe, make_plan
 
     rows = read_training_file(neg_num, profile)
-    model_folder(profile.base_model, profile.base_revision)
+    folder = model_folder(profile.base_model, profile.base_revision)
     precision = check_machine(profile)
     plan = make_plan(rows, profile, half=not precision.startswith("fp32"))
     if plan.disk > plan.free:
@@ -111,6 +91,7 @@ def check_training(neg_num: int, profile: Profile) -> None:
     if switch("CHECK"):
         print(f"neg{neg_num} of profile {profile.run_name}, into {profile.tuned_model(neg_num)}")
         print(describe(plan, profile, precision))
+    print(f"{'audit':10} {audit_line(rows, profile, folder)}")
     if profile.node_rank > 0:
         return  # the machines share the folder, and the first may have begun to fill it
     check_output(neg_num, profile)

@@ -4,7 +4,6 @@ import random
 from collections.abc import Iterable
 
 from helpers.errors import UserError
-from helpers.files import write_jsonl
 from helpers.pairs import distinct, normalise
 from helpers.profile import Profile
 
@@ -111,13 +110,3 @@ def training_rows(train: list[dict], pool: list[str], neg_num: int, profile: Pro
         {"query": pair["query"], "pos": pair["positive"], "neg": neg, "id": pair["id"], "prompt": profile.instruction}
         for pair, neg in zip(train, negatives, strict=True)
     ]
-
-
-def save_training_rows(rows: list[dict], neg_num: int, profile: Profile) -> str:
-    """Write the rows to `profile.training_file(neg_num)` and return a sentence that says what was written."""
-    path = profile.training_file(neg_num)
-    write_jsonl(path, rows)
-    short = [row for row in rows if len(row["neg"]) < neg_num]
-    fewest = min(len(row["neg"]) for row in rows)
-    note = f"; {len(short)} of them have fewer than {neg_num} negatives, the fewest {fewest}" if short else ""
-    return f"{path.name}: {len(rows)} queries with {neg_num} negatives each, {path.stat().st_size / 1e6:.1f} MB{note}"

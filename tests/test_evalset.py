@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from helpers.audit import audit
+from helpers.corpus import corpus_rows
 from helpers.errors import UserError
-from helpers.evalset import build_corpus, build_eval_rows, load_eval_set, save_eval_set
+from helpers.evalset import build_eval_rows, load_eval_set, save_eval_set
 
 TRAIN = [{"id": "q1", "query": "one", "positive": ["Alpha beta", "gamma delta epsilon"]}]
 EVALUATION = [
@@ -14,7 +14,7 @@ EVALUATION = [
 
 
 def save(profile):
-    return save_eval_set(build_eval_rows(EVALUATION, profile), build_corpus(TRAIN + EVALUATION), profile)
+    return save_eval_set(build_eval_rows(EVALUATION, profile), corpus_rows(TRAIN + EVALUATION), profile)
 
 
 def test_each_distinct_passage_stands_once(make_profile):
@@ -36,7 +36,8 @@ def test_files(make_profile):
     assert list(rows[0]) == ["query", "pos", "id", "prompt"]
     assert rows[0]["pos"] == ["alpha  beta", "zeta eta theta"]
     assert (profile.data_dir / "qrels.trec").read_text() == "q2 0 d1 1\nq2 0 d3 1\nq3 0 d4 1\n"
-    assert load_eval_set(profile) == eval_set
+    again = load_eval_set(profile)
+    assert (again.queries, dict(again.corpus), again.qrels) == (eval_set.queries, dict(eval_set.corpus), eval_set.qrels)
 
 
 def test_fingerprint_sees_every_change(make_profile):
@@ -51,26 +52,35 @@ def test_fingerprint_sees_every_change(make_profile):
 def test_missing_and_broken_files_are_one_sentence(make_profile):
     profile = make_profile()
     with pytest.raises(
-        UserError, match="corpus.jsonl cannot be read .*; run notebooks/02_build_eval_dataset.ipynb first"
+        UserError, match="eval_dataset.json cannot be read .*; run notebooks/02_build_eval_dataset.ipynb first"
     ):
         load_eval_set(profile)
     save(profile)
     path = profile.data_dir / "eval_dataset.json"
     path.write_text('{"id": "q9", "query": "q", "pos": ["elsewhere"]}\n')
-    with pytest.raises(UserError, match="a positive of q9 is not in corpus.jsonl"):
+    with pytest.raises(UserError, match="queries, corpus and qrels.trec are not of one build; run notebooks/02"):
         load_eval_set(profile)
-    path.write_text('{"id": "q9", "query": "q"}\n')
-    with pytest.raises(UserError, match="line 1: id or query or pos is missing"):
+    path.write_text('{"id": "q9"}\n')
+    with pytest.raises(UserError, match="line 1: 'id' or 'query' is missing"):
+        load_eval_set(profile)
+    save(profile)
+    (profile.data_dir / "qrels.trec").write_text("q2 0 d1 1\nq3 0 d99 1\n")
+    with pytest.raises(UserError, match="not of one build"):
         load_eval_set(profile)
 
 
-def test_audit(make_profile):
-    corpus = save(make_profile()).corpus
-    table = audit(TRAIN, EVALUATION, corpus, [4, 5, 9, 5], limit=8)
-    assert table["count"].to_dict() == {
-        "positives merged into one passage": 1,
-        "passages that train and evaluate": 1,
-        "passages of less than 3 words": 1,
-        "passages cut at 8 tokens": 1,
-    }
-    assert table.loc["passages cut at 8 tokens", "example"] == "zeta eta theta"
+def test_a_positive_outside_the_corpus_is_one_sentence_and_writes_no_qrels(make_profile):
+    profile = make_profile()
+    with pytest.raises(UserError, match="A positive of query q2 is not in the corpus"):
+        save_eval_set(build_eval_rows(EVALUATION, profile), corpus_rows(TRAIN), profile)
+    assert not (profile.data_dir / "qrels.trec").exists()
+
+
+def test_distractors_change_the_fingerprint_and_nothing_else(make_profile):
+    profile = make_profile()
+    before = save(profile)
+    fingerprint = before.fingerprint
+    rows = corpus_rows(TRAIN + EVALUATION, ["nu xi omicron", "ALPHA beta"])
+    after = save_eval_set(build_eval_rows(EVALUATION, profile), rows, profile)
+    assert (len(after.corpus), after.qrels) == (5, before.qrels)
+    assert after.fingerprint != fingerprint

@@ -8,9 +8,10 @@ from conftest import make_rows, write_jsonl
 
 from helpers.errors import UserError
 from helpers.files import write_json
-from helpers.preflight import check_machine, check_output, check_training, read_training_file
+from helpers.preflight import check_machine, check_output, check_training
 from helpers.training.plan import activation_bytes, count_parameters, make_plan
 from helpers.training.record import make_record, record_file
+from helpers.training_file import read_training_file
 
 SETTINGS = {"BASE_LAYERS": 0, "INSTRUCTION": "ask: "}
 
@@ -108,7 +109,24 @@ def test_force_replaces_only_when_all_is_well(profile, monkeypatch, capsys):
     monkeypatch.setenv("CHECK", "0")
     check_training(10, profile)
     assert not folder.exists()
-    assert capsys.readouterr().out == ""
+    said = capsys.readouterr().out
+    assert said == "audit      left out: there is no evaluation set yet, see notebooks/02_build_eval_dataset.ipynb\n"
+
+
+def test_the_audit_is_told_before_a_training(profile, capsys):
+    from helpers.corpus import corpus_rows
+    from helpers.evalset import build_eval_rows, save_eval_set
+
+    rows = make_rows(20, 10)
+    write_jsonl(profile.training_file(10), rows)
+    for positive, verdict in (
+        ("apart from all", "sound: "),
+        (rows[0]["pos"][0], "1 of 1 evaluation positives trained "),
+    ):
+        evaluation = [{"id": "e", "query": "q", "positive": [positive]}]
+        save_eval_set(build_eval_rows(evaluation, profile), corpus_rows(evaluation), profile)
+        check_training(10, profile)
+        assert capsys.readouterr().out.startswith(f"audit      {verdict}")
 
 
 def test_the_machine_has_what_is_asked_for(make_profile, monkeypatch):

@@ -13,10 +13,10 @@ from helpers.sampling import (
     negative_pool,
     passage_groups,
     sample_negatives,
-    save_training_rows,
     split_pairs,
     training_rows,
 )
+from helpers.training_file import save_training_rows
 
 texts = st.text(alphabet="abAB \t", min_size=1, max_size=3).filter(str.strip)
 positives = st.lists(st.lists(texts, min_size=1, max_size=3), min_size=1, max_size=20)
