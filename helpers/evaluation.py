@@ -1,23 +1,32 @@
 """What an evaluation leaves behind: a result that can be compared and a run that others can score."""
 
-import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
+from helpers.bm25 import Bm25Settings
 from helpers.embedder_files import EmbedderSettings
 from helpers.evalset import EvalSet
-from helpers.files import write_json
+from helpers.files import read_json, write_json
 from helpers.metrics import average
 from helpers.model_card import write_card
 from helpers.profile import Profile, neg_num_of
 from helpers.training.record import record_file
-from helpers.trec import Run, write_run
+from helpers.trec import Run, read_run, write_run
+
+NOTEBOOKS = {
+    "bm25": "07_compare_models",
+    "raw": "03_eval_raw_bert",
+    "neg10": "04_eval_neg10",
+    "neg50": "05_eval_neg50",
+    "reference": "06_eval_bge_m3",
+}
 
 
 def save_result(
     name: str,
     profile: Profile,
-    settings: EmbedderSettings,
+    settings: EmbedderSettings | Bm25Settings,
     eval_set: EvalSet,
     run: Run,
     per_query: dict[str, dict[str, float]],
@@ -27,8 +36,8 @@ def save_result(
 
     A fine-tuned model's card gets the metrics, too.
 
-    The result has the model and how it was fed, the size and the fingerprint of what it was measured on, seconds,
-    the mean `metrics` and the values `per_query`.
+    The result has the model and how it was fed, the size and the fingerprint of what it was measured on and the index
+    it was searched with, seconds, the mean `metrics` and the values `per_query`.
     """
     fed = {key: value for key, value in asdict(settings).items() if key != "folder"}
     result = {
@@ -39,6 +48,7 @@ def save_result(
             "fingerprint": eval_set.fingerprint,
             "queries": len(eval_set.queries),
             "corpus": len(eval_set.corpus),
+            "index": profile.index,
         },
         "seconds": {key: round(value, 3) for key, value in seconds.items()},
         "metrics": average(per_query),
@@ -53,23 +63,38 @@ def save_result(
 
 
 def load_results(profile: Profile, eval_set: EvalSet) -> tuple[dict[str, dict], list[str]]:
-    """Read the saved results, raw model first and reference last.
+    """Read the saved results: BM25, the raw model, the fine-tuned ones, the reference.
 
     Returns:
-        The results measured on this evaluation set, by name, and the names of those measured on another one, which
-        cannot stand beside them.
+        The results measured on this evaluation set with this index, by name, and the names of those measured
+        otherwise, which cannot stand beside them.
     """
     results, others = {}, []
+    same = {"fingerprint": eval_set.fingerprint, "index": profile.index}
     for path in sorted((profile.output_dir / "results").glob("*.json"), key=_place):
-        result = json.loads(path.read_text(encoding="utf8"))
-        if result["data"]["fingerprint"] == eval_set.fingerprint:
+        result = read_json(path)
+        if same.items() <= result["data"].items():
             results[result["name"]] = result
         else:
             others.append(result["name"])
     return results, others
 
 
+def load_runs(profile: Profile, names: Iterable[str]) -> dict[str, Run]:
+    """Read the saved runs of results, by name.
+
+    Raises:
+        UserError: a run is missing or not sound.
+    """
+    return {name: read_run(profile.output_dir / "runs" / f"{name}.trec") for name in names}
+
+
+def notebook_of(name: str) -> str:
+    """Return the notebook that writes a result."""
+    return NOTEBOOKS.get(name, f"04_eval_neg10 with name = {name!r}")
+
+
 def _place(path: Path) -> tuple[int, int]:
     name = path.stem
-    digits = "".join(filter(str.isdigit, name))
-    return {"raw": 0, "reference": 2}.get(name, 1), int(digits or 0)
+    digits = "".join(filter(str.isdigit, name.removeprefix("bm25")))
+    return {"bm25": 0, "raw": 1, "reference": 3}.get(name, 2), int(digits or 0)

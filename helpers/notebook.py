@@ -15,6 +15,7 @@ from helpers.files import whole_file
 from helpers.profile import ROOT, Profile, load_profile
 
 NOTEBOOKS = ROOT / "notebooks"
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def run_notebook(path: Path, parameters: dict[str, int], profile: Profile) -> Path:
@@ -49,12 +50,19 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         cell.metadata = {"tags": tags} if (tags := cell.metadata.get("tags")) else {}
         if cell.cell_type == "code":
             cell.execution_count = None
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            cell.outputs = [output for output in cell.outputs if not _passing(output)]
             for output in cell.outputs:
                 output.pop("execution_count", None)
                 if output.output_type == "execute_result":
                     output.execution_count = None
+                output.get("data", {}).pop(WIDGET, None)  # dead without its kernel
     return notebook
+
+
+def _passing(output: nbformat.NotebookNode) -> bool:
+    """Tell whether an output was for the moment: a bar or a hint on stderr, or a widget with nothing in its place."""
+    data = output.get("data", {})
+    return output.get("name") == "stderr" or (WIDGET in data and "text/html" not in data)
 
 
 def store_outputs(profile: Profile) -> None:

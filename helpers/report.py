@@ -10,16 +10,18 @@ import pandas as pd
 
 from helpers.errors import UserError, run_command
 from helpers.evalset import EvalSet, load_eval_set
-from helpers.evaluation import load_results
+from helpers.evaluation import load_results, notebook_of
 from helpers.profile import Profile, load_profile
+from helpers.recall import EXACT, Index, approximate
 from helpers.trec import Run, ranking
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
     from torch import Tensor
 
 COLUMNS = ["hit@1", "recall@10", "recall@100", "mrr@10", "ndcg@10"]
-COLOURS = {"raw": "0.75", "neg10": "C0", "neg50": "C1", "reference": "0.35"}  # a model keeps its colour
+COLOURS = {"bm25": "C4", "raw": "0.75", "neg10": "C0", "neg50": "C1", "reference": "0.35"}  # a model keeps its colour
 EXCERPT = 110  # characters
 
 
@@ -40,7 +42,7 @@ def top_passages(eval_set: EvalSet, run: Run, query_id: str, depth: int = 5) -> 
 
 def positive_rank(eval_set: EvalSet, run: Run, query_id: str) -> int | None:
     """Return the rank of the query's first positive, or None if the run does not have it."""
-    order, gold = ranking(run[query_id]), eval_set.qrels[query_id]
+    order, gold = ranking(run.get(query_id, {})), eval_set.qrels[query_id]
     return next((rank for rank, docid in enumerate(order, start=1) if docid in gold), None)
 
 
@@ -118,12 +120,33 @@ def plot_scores(
     return axes
 
 
-def comparable_results(profile: Profile, eval_set: EvalSet) -> dict[str, dict]:
-    """Return the results measured on this evaluation set; say which others there are and what to do about them."""
+def comparable_results(profile: Profile, eval_set: EvalSet, needed: Iterable[str] = ()) -> dict[str, dict]:
+    """Return the results measured on this evaluation set; say which others there are and what to do about them.
+
+    Raises:
+        UserError: a result that is `needed` is not there.
+    """
     results, others = load_results(profile, eval_set)
     if others:
-        print(f"Left out, measured on another evaluation set: {', '.join(others)}; run their notebooks again.")
+        again = ", ".join(f"{name} ({notebook_of(name)})" for name in others)
+        print(
+            f"Left out, measured on another evaluation set or with another INDEX: {again}; run these notebooks again."
+        )
+    for name in needed:
+        if name not in results:
+            raise UserError(f"There is no result of {name} on this evaluation set; run {notebook_of(name)} first.")
     return results
+
+
+def index_line(index: Index, vectors: "np.ndarray", query_vectors: "np.ndarray", profile: Profile) -> str:
+    """Say how a search was done: exactly, or what the approximation gives up and gains."""
+    if profile.index == EXACT:
+        return f"exact, over {4 * vectors.size / 1e6:.1f} MB of vectors"
+    found = approximate(index, vectors, query_vectors)
+    return (
+        f"{profile.index}: finds {found.recall:.1%} of what exact search finds, {found.bytes / 1e6:.1f} MB "
+        f"(exact {found.exact_bytes / 1e6:.1f} MB), {found.speed:,.0f} queries/s (exact {found.exact_speed:,.0f})"
+    )
 
 
 def main() -> None:

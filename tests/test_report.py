@@ -25,15 +25,15 @@ def save(name, profile, eval_set=EVAL_SET):
 
 def test_results_come_in_the_order_of_the_series(make_profile):
     profile = make_profile()
-    for name in ("reference", "neg50", "raw", "neg10", "neg100"):
+    for name in ("reference", "neg50", "raw", "neg10", "bm25", "neg100"):
         path = save(name, profile)
     assert "/elsewhere" not in path.read_text()
     results, others = load_results(profile, EVAL_SET)
-    assert list(results) == ["raw", "neg10", "neg50", "neg100", "reference"]
+    assert list(results) == ["bm25", "raw", "neg10", "neg50", "neg100", "reference"]
     assert others == []
     assert results["raw"]["seconds"] == {"search": 0.123}
     assert results["raw"]["model"] == "owner/model"
-    assert list(report.results_table(results)["hit@1"]) == pytest.approx([1 / 3] * 5)
+    assert list(report.results_table(results)["hit@1"]) == pytest.approx([1 / 3] * 6)
 
 
 def test_results_of_another_evaluation_set_are_left_out(make_profile, capsys):
@@ -42,7 +42,42 @@ def test_results_of_another_evaluation_set_are_left_out(make_profile, capsys):
     save("raw", profile, other)
     save("neg10", profile)
     assert list(report.comparable_results(profile, EVAL_SET)) == ["neg10"]
-    assert capsys.readouterr().out == "Left out, measured on another evaluation set: raw; run their notebooks again.\n"
+    said = "Left out, measured on another evaluation set or with another INDEX: raw (03_eval_raw_bert); run these "
+    assert capsys.readouterr().out == said + "notebooks again.\n"
+    with pytest.raises(UserError, match="no result of raw on this evaluation set; run 03_eval_raw_bert first"):
+        report.comparable_results(profile, EVAL_SET, needed=("neg10", "raw"))
+
+
+def test_results_of_another_index_are_left_out(make_profile, capsys):
+    save("neg10", make_profile(INDEX="HNSW32"))
+    save("neg50", make_profile())
+    assert list(report.comparable_results(make_profile(), EVAL_SET)) == ["neg50"]
+    assert "neg10 (04_eval_neg10); run these" in capsys.readouterr().out
+
+
+def test_every_result_has_its_notebook():
+    from helpers.evaluation import NOTEBOOKS, notebook_of
+    from helpers.notebook import NOTEBOOKS as FOLDER
+
+    assert all((FOLDER / f"{stem}.ipynb").exists() for stem in NOTEBOOKS.values())
+    assert notebook_of("neg20") == "04_eval_neg10 with name = 'neg20'"
+
+
+def test_how_a_search_was_done_is_said(make_profile):
+    import numpy as np
+
+    from helpers.recall import build_index
+
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((500, 16)).astype(np.float32)
+    assert report.index_line(build_index(vectors), vectors, vectors[:5], make_profile()) == (
+        "exact, over 0.0 MB of vectors"
+    )
+    profile = make_profile(INDEX="HNSW32")
+    said = report.index_line(build_index(vectors, "HNSW32"), vectors, vectors[:5], profile)
+    assert said.startswith("HNSW32: finds ")
+    assert "% of what exact search finds" in said
+    assert "queries/s (exact " in said
 
 
 def test_ranks_of_positives():

@@ -1,0 +1,113 @@
+"""The tables of `07_compare_models`."""
+
+from itertools import combinations
+
+import pandas as pd
+
+from helpers.article_metrics import article_metrics
+from helpers.comparison.significance import bootstrap_interval, holm, paired_difference
+from helpers.evalset import EvalSet
+from helpers.metrics import DEPTH
+from helpers.report import COLUMNS, excerpt, positive_rank
+from helpers.trec import Qrels, Run, ranking
+
+ALPHA = 0.05  # below it, a corrected p counts as a difference shown
+
+
+def intervals_table(results: dict[str, dict], seed: int) -> pd.DataFrame:
+    """Return a row a model, a column a measure: the mean with its 95 % bootstrap interval over queries."""
+    rows = {}
+    for name, result in results.items():
+        cells = {}
+        for measure in COLUMNS:
+            low, high = bootstrap_interval(list(result["per_query"][measure].values()), seed)
+            cells[measure] = f"{result['metrics'][measure]:.3f} [{low:.3f}, {high:.3f}]"
+        rows[name] = cells
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def pairs_table(results: dict[str, dict], measure: str = "ndcg@10") -> pd.DataFrame:
+    """Return a row a pair of models: the difference, its p after Holm's correction, and what both say in words."""
+    pairs = list(combinations(results, 2))
+    values = {name: result["per_query"][measure] for name, result in results.items()}
+    found = [paired_difference(list(values[b].values()), [values[a][q] for q in values[b]]) for a, b in pairs]
+    rows = [
+        {
+            "pair": f"{b} - {a}",
+            "difference": f"{difference.mean:+.4f} ± {difference.margin:.4f}",
+            "p": f"{p:.2g}" if p >= 1e-4 else "< 0.0001",
+            "in words": in_words(a, b, difference.mean, difference.margin, p),
+        }
+        for (a, b), difference, p in zip(pairs, found, holm([d.p for d in found]), strict=True)
+    ]
+    return pd.DataFrame(rows).set_index("pair")
+
+
+def in_words(a: str, b: str, mean: float, margin: float, p: float) -> str:
+    """Say what a difference `b - a` shows."""
+    if p >= ALPHA:
+        return f"no difference shown: {mean:.4f} ± {margin:.4f}"
+    better, worse = (b, a) if mean > 0 else (a, b)
+    return f"{better} is better than {worse}, by {abs(mean):.3f} ± {margin:.3f}"
+
+
+def recall_curves(qrels: Qrels, runs: dict[str, Run], depth: int = DEPTH) -> pd.DataFrame:
+    """Return mean recall@k for k = 1 to `depth`, a row a k, a column a model."""
+    curves = {}
+    for name, run in runs.items():
+        gains = [0.0] * (depth + 1)
+        for query_id, judged in qrels.items():
+            for rank, docid in enumerate(ranking(run.get(query_id, {}))[:depth], start=1):
+                if docid in judged:
+                    gains[rank] += 1 / len(judged) / len(qrels)
+        curves[name] = pd.Series(gains).cumsum()[1:]
+    return pd.DataFrame(curves).rename_axis("k")
+
+
+def outcomes_table(results: dict[str, dict], after: str, measure: str = "ndcg@10") -> pd.DataFrame:
+    """Return, for each other model, how many queries `after` wins, ties and loses against it."""
+    mine = results[after]["per_query"][measure]
+    rows = {}
+    for name, result in results.items():
+        if name != after:
+            gaps = [mine[query_id] - value for query_id, value in result["per_query"][measure].items()]
+            counts = sum(gap > 0 for gap in gaps), sum(gap == 0 for gap in gaps), sum(gap < 0 for gap in gaps)
+            rows[f"{after} against {name}"] = dict(zip(("wins", "ties", "losses"), counts, strict=True))
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def losses_table(eval_set: EvalSet, runs: dict[str, Run], after: str, other: str, count: int = 3) -> pd.DataFrame:
+    """Return the queries on which `after` falls furthest behind `other`, with the passages wanted and found."""
+    ranks = {name: first_ranks(eval_set, runs[name]) for name in (after, other)}
+    behind = [query_id for query_id in eval_set.queries if ranks[after][query_id] > ranks[other][query_id]]
+    behind.sort(key=lambda query_id: 1 / ranks[after][query_id] - 1 / ranks[other][query_id])
+    rows = [
+        {
+            "query": excerpt(eval_set.queries[query_id]),
+            "wanted": excerpt(eval_set.corpus[next(iter(eval_set.qrels[query_id]))]),
+            f"{after} found first": _found_first(eval_set, runs[after].get(query_id, {})),
+            f"rank with {other}": ranks[other][query_id],
+            f"rank with {after}": _rank(ranks[after][query_id]),
+        }
+        for query_id in behind[:count]
+    ]
+    return pd.DataFrame(rows)
+
+
+def _found_first(eval_set: EvalSet, scores: dict[str, float]) -> str:
+    return excerpt(eval_set.corpus[ranking(scores)[0]]) if scores else "(nothing)"
+
+
+def first_ranks(eval_set: EvalSet, run: Run) -> dict[str, int]:
+    """Return the rank of each query's first positive; `DEPTH + 1` where it was not found."""
+    return {query_id: positive_rank(eval_set, run, query_id) or DEPTH + 1 for query_id in eval_set.queries}
+
+
+def _rank(rank: int) -> str:
+    return str(rank) if rank <= DEPTH else f"> {DEPTH}"
+
+
+def article_table(qrels: Qrels, runs: dict[str, Run]) -> pd.DataFrame:
+    """Return the article's measures, a row a model; `helpers.article_metrics` says how they differ from ours."""
+    table = pd.DataFrame({name: article_metrics(qrels, run) for name, run in runs.items()}).T
+    return table[["recall@1", "recall@10", "mrr@10", "ndcg@10"]]
