@@ -16,7 +16,7 @@ step() {  # step TITLE COMMAND...
   local title=$1
   shift
   number=$((number + 1))
-  printf '\n[%2d/12] %s  (%d:%02d since the start)\n' "$number" "$title" $((SECONDS / 60)) $((SECONDS % 60))
+  printf '\n[%2d/13] %s  (%d:%02d since the start)\n' "$number" "$title" $((SECONDS / 60)) $((SECONDS % 60))
   "$@"
 }
 
@@ -37,5 +37,6 @@ step "Fine-tune on 50 negatives a query" bash "$here/finetune_neg50.sh"
 step "04 Evaluate the model tuned on 10 negatives" notebook 04_eval_neg10
 step "05 Evaluate the model tuned on 50 negatives" notebook 05_eval_neg50
 step "06 Evaluate the ready-made embedder" notebook 06_eval_bge_m3
+step "07 Compare the models" notebook 07_compare_models
 step "08 The loss, taken apart" notebook 08_contrastive_loss
 step "Results" python -m helpers.report

@@ -128,7 +128,8 @@ def unbroken(tmp_path_factory, clean_run, tiny_bert):
 
 def test_the_log_is_for_people(unbroken):
     run, done = unbroken
-    lines = done.stdout.splitlines()
+    audited, *lines = done.stdout.splitlines()
+    assert audited.startswith("audit      ")
     assert lines == (run.output / "finetune_neg10.log").read_text().splitlines()
     assert "\r" not in done.stdout
     assert max(map(len, lines)) < 120
@@ -166,7 +167,7 @@ def resumed(run, unbroken):
     """Check that going on with `run` comes to the unbroken run's end."""
     step = last_whole(run.folder).name.removeprefix("checkpoint-")
     done = run.done(RESUME=1)
-    assert done.stdout.startswith(f"goes on from checkpoint-{step}\nstep {int(step) + 1:2}/30")
+    assert f"\ngoes on from checkpoint-{step}\nstep {int(step) + 1:2}/30" in done.stdout
     assert same(run.weights(), unbroken[0].weights())
     assert run.losses() == unbroken[0].losses()
     assert not any(path.name.startswith(".") for path in run.folder.iterdir())

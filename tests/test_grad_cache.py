@@ -103,7 +103,7 @@ def test_memory_is_that_of_one_chunk(certain_bert):
 def test_the_benchmark_runs_both_ways():
     from transformers import BertConfig
 
-    from helpers.training.benchmark import chunked, make_texts, measure
+    from helpers.benchmarks.grad_cache import chunked, make_texts, measure
 
     config = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
     for chunk in (0, 4):

@@ -33,11 +33,11 @@ def series(tiny_bert, tiny_embedder, tmp_path_factory, clean_run):
 
 def test_steps_are_announced(series):
     *_, done = series
-    steps = re.findall(r"^\[ ?(\d+)/12\] .+  \((\d+:\d\d) since the start\)$", done.stdout, re.M)
-    assert [int(number) for number, _ in steps] == list(range(1, 13))
+    steps = re.findall(r"^\[ ?(\d+)/13\] .+  \((\d+:\d\d) since the start\)$", done.stdout, re.M)
+    assert [int(number) for number, _ in steps] == list(range(1, 14))
     assert len(re.findall(r"^step +\d+/23   loss \d", done.stdout, re.M)) == 2 * 5
-    table = done.stdout.splitlines()[-4:]
-    assert [line.split()[0] for line in table] == ["raw", "neg10", "neg50", "reference"]
+    table = done.stdout.splitlines()[-5:]
+    assert [line.split()[0] for line in table] == ["bm25", "raw", "neg10", "neg50", "reference"]
 
 
 def test_data(series):
@@ -92,6 +92,46 @@ def test_results_and_runs_agree(series):
     assert len(fingerprints) == 1
 
 
+def shown(cells, call):
+    """Return the table, in its plain form, of the one cell that calls a function."""
+    [cell] = [cell for cell in cells if cell.cell_type == "code" and call in cell.source]
+    [output] = [output for output in cell.outputs if output.output_type in ("execute_result", "display_data")]
+    return output.data["text/plain"]
+
+
+def test_the_comparison_shows_what_was_saved(series):
+    _, output, *_ = series
+    cells = nbformat.read(output / "notebooks" / "07_compare_models.ipynb", as_version=4).cells
+    table = [line.split() for line in shown(cells, "tables.intervals_table").splitlines()]
+    rows = {
+        name: [float(word) for word in words if word[0] not in "[" and word[-1] != "]"] for name, *words in table[1:]
+    }
+    assert list(rows) == ["bm25", "raw", "neg10", "neg50", "reference"]
+    for name, means in rows.items():
+        metrics = json.loads((output / "results" / f"{name}.json").read_text())["metrics"]
+        measures = ("hit@1", "recall@10", "recall@100", "mrr@10", "ndcg@10")
+        assert means == pytest.approx([metrics[measure] for measure in measures], abs=6e-4)
+    assert shown(cells, "tables.pairs_table").count(" - ") >= 10
+    assert "vnd.jupyter.widget" not in str(cells)
+    assert "gold" not in shown(cells, "search_box(")
+
+
+def test_a_rerun_encodes_nothing(series):
+    """The vectors of a second run are those of the first, and only the question of the search box is encoded."""
+    _, output, settings, _ = series
+    before = {path.name: path.stat().st_mtime_ns for path in (output / "vectors").iterdir()}
+    assert len(before) == 4 * 2 * 2  # four models, queries and passages, vectors and their seconds
+    script = "import sys; from helpers.notebook import main; sys.argv[1:] = ['run', sys.argv[1]]; main()"
+    results = output / "results" / "neg10.json"
+    first = json.loads(results.read_text())
+    done = run_bash("-c", 'python -c "$@"', "-", script, "04_eval_neg10", **settings)
+    assert done.returncode == 0, done.stderr
+    assert {path.name: path.stat().st_mtime_ns for path in (output / "vectors").iterdir()} == before
+    second = json.loads(results.read_text())
+    assert second["per_query"] == first["per_query"]
+    assert second["seconds"]["encode_corpus"] == first["seconds"]["encode_corpus"]
+
+
 def test_executed_notebooks_are_tidy(series):
     paths = sorted((series[1] / "notebooks").iterdir())
     assert [path.stem for path in paths] == [
@@ -102,6 +142,7 @@ def test_executed_notebooks_are_tidy(series):
         "04_eval_neg10",
         "05_eval_neg50",
         "06_eval_bge_m3",
+        "07_compare_models",
         "08_contrastive_loss",
     ]
     for path in paths:

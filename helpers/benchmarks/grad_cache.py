@@ -1,6 +1,6 @@
 """Memory and speed of a large batch on a small card, at the size of bert-base with random weights.
 
-`python -m helpers.training.benchmark` prints batch 4 plain beside batch 256 with gradient caching; needs a CUDA card.
+`python -m helpers.benchmarks.grad_cache` prints batch 4 plain beside batch 256 with the cache; needs a CUDA card.
 """
 
 import time

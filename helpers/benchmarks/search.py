@@ -1,0 +1,73 @@
+"""Memory and speed of exact search over vectors on disk that need not fit into memory.
+
+`python -m helpers.benchmarks.search [VECTORS]` writes random vectors of 384 numbers, a million unless told otherwise,
+into a temporary folder, searches them for 100 queries, and prints the peak memory of the process.
+"""
+
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from helpers.errors import UserError, run_command
+from helpers.metrics import DEPTH
+from helpers.recall import ExactIndex
+from helpers.vectors import BLOCK, open_vectors, write_vectors
+
+DIMENSION = 384
+QUERIES = 100
+
+
+def random_blocks(count: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield `count` random unit vectors in blocks, (rows, DIMENSION) each."""
+    rng = np.random.default_rng(seed)
+    for start in range(0, count, BLOCK):
+        block = rng.standard_normal((min(BLOCK, count - start), DIMENSION), dtype=np.float32)
+        yield block / np.linalg.norm(block, axis=1, keepdims=True)
+
+
+def peak_memory() -> int:
+    """Return the bytes that this process has had in memory at its fullest."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def measure(count: int, folder: Path) -> dict[str, float]:
+    """Write, search; return seconds of both, bytes on disk, peak memory before and after in bytes."""
+    import faiss  # noqa: F401  before the first look at the memory
+
+    queries = next(random_blocks(QUERIES, seed=1))
+    before = peak_memory()
+    start = time.perf_counter()
+    path = folder / "vectors.npy"
+    write_vectors(path, random_blocks(count, seed=0), (count, DIMENSION), "float32")
+    written = time.perf_counter()
+    ExactIndex(open_vectors(path)).search(queries, DEPTH)
+    return {
+        "write": written - start,
+        "search": time.perf_counter() - written,
+        "bytes": path.stat().st_size,
+        "before": before,
+        "peak": peak_memory(),
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    if len(sys.argv) > 2 or not all(word.isdigit() and int(word) for word in sys.argv[1:]):
+        raise UserError("usage: python -m helpers.benchmarks.search [VECTORS], a number.")
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(count, Path(folder))
+    print(
+        f"{count:,} vectors of {DIMENSION}, {found['bytes'] / 1e6:,.0f} MB on disk, written in {found['write']:.0f} s"
+    )
+    print(f"{QUERIES} queries, the nearest {DEPTH} of each, exact: {found['search']:.1f} s")
+    print(f"peak memory {found['peak'] / 1e6:,.0f} MB, of which {found['before'] / 1e6:,.0f} MB before it began")
+
+
+if __name__ == "__main__":
+    run_command(main)

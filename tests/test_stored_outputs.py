@@ -1,0 +1,77 @@
+"""What the notebooks show in the repository is what their code prints: those that need no training run under `demo`.
+
+In a copy of the project, so that nobody's own results are touched. For 04, 05 and 07, which need one, test_notebooks.py
+holds their tables against each other.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from helpers.profile import ROOT
+
+pytestmark = pytest.mark.slow
+
+SECONDS = re.compile(r"\d+\.\d+ s\b")
+NUMBER = re.compile(r"-?\d+\.\d+")
+ELSEWHERE = "results_table"  # its rows are all results so far, of which the copy has fewer
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    skip = shutil.ignore_patterns(
+        ".git", ".venv", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis", "demo*", "test*"
+    )
+    copy = shutil.copytree(ROOT, tmp_path_factory.mktemp("copy") / "project", ignore=skip)
+    shutil.copy(ROOT / "profiles" / "demo.env", copy / "profiles")
+    return copy
+
+
+def lines(cell):
+    """Return what a cell has put out as plain lines, without the seconds that something took."""
+    texts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.get("outputs", [])]
+    return [SECONDS.sub("s", line).strip() for text in texts for line in text.splitlines()]
+
+
+def same(a, b):
+    """Tell whether two lines have the same words and nearly the same numbers."""
+    near = [abs(float(x) - float(y)) < 2e-3 for x, y in zip(NUMBER.findall(a), NUMBER.findall(b), strict=False)]
+    return NUMBER.sub("", a).split() == NUMBER.sub("", b).split() and all(near)
+
+
+@pytest.mark.parametrize(
+    "words", ["01_build_train_dataset neg_num=10", "02_build_eval_dataset", "03_eval_raw_bert", "06_eval_bge_m3"]
+)
+def test_the_tables_are_what_the_code_prints(project, words):
+    stem, *_ = words.split()
+    environ = os.environ | {"PYTHONPATH": str(project), "PROFILE": "demo"}
+    done = subprocess.run(
+        [sys.executable, "-m", "helpers.notebook", "run", *words.split()],
+        cwd=project,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    [executed] = (project / "output" / "demo" / "notebooks").glob(f"{stem}*.ipynb")
+    cells = [c for c in nbformat.read(executed, 4).cells if "injected-parameters" not in c.metadata.get("tags", [])]
+    stored = nbformat.read(ROOT / "notebooks" / f"{stem}.ipynb", 4).cells
+    compared = 0
+    for cell, before in zip(cells, stored, strict=True):
+        assert cell.source == before.source
+        if cell.cell_type != "code":
+            continue
+        if ELSEWHERE in cell.source:
+            assert all(any(same(line, other) for other in lines(before)) for line in lines(cell)), cell.source
+        else:
+            assert len(lines(cell)) == len(lines(before)), cell.source
+            for line, other in zip(lines(cell), lines(before), strict=True):
+                assert same(line, other), f"printed now: {line}\nstored: {other}"
+        compared += len(lines(cell))
+    assert compared > 10
