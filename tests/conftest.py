@@ -49,6 +49,18 @@ def write_jsonl(path: Path, rows: list[dict]) -> Path:
     return path
 
 
+def table_of(cells: list, call: str) -> list[list[str]]:
+    """Return the table that the one notebook cell with a call shows in its plain form, as lines of words."""
+    [table] = [
+        output.data["text/plain"]
+        for cell in cells
+        if cell.cell_type == "code" and call in cell.source
+        for output in cell.outputs
+        if output.output_type in ("execute_result", "display_data")
+    ]
+    return [line.split() for line in table.splitlines() if line.strip()]
+
+
 @pytest.fixture(autouse=True)
 def no_overrides(monkeypatch):
     """Keep the settings of whoever runs the tests out of them."""

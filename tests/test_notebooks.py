@@ -4,6 +4,7 @@ import re
 
 import nbformat
 import pytest
+from conftest import table_of
 
 from helpers.notebook import NOTEBOOKS
 from helpers.profile import ROOT
@@ -62,20 +63,9 @@ def test_stored_outputs(path):
     assert not re.search(r"/home/|/Users/|/tmp/|site-packages|\d+%\|", content)
 
 
-def output_of(path, call):
-    """Return the table of the one cell that calls a function, as lines of words."""
-    [table] = [
-        output.data["text/plain"]
-        for cell in code_cells(path)
-        for output in cell.outputs
-        if call in cell.source and output.output_type == "execute_result"
-    ]
-    return [line.split() for line in table.splitlines() if line.strip()]
-
-
 def stored_results():
     """Model -> measure -> value, from the table at the end of notebook 06."""
-    header, *rows = output_of(EVALUATIONS[-1], "results_table")
+    header, *rows = table_of(read(EVALUATIONS[-1]), "results_table")
     return {name: dict(zip(header, map(float, values), strict=True)) for name, *values in rows}
 
 
@@ -83,20 +73,20 @@ def test_the_stored_tables_are_of_one_run():
     """Each evaluation's own table, the table of 06, the intervals of 07 and its pairs all say the same."""
     results = stored_results()
     for path, name in zip(EVALUATIONS, results, strict=True):
-        rows = {words[0]: words[1:] for words in output_of(path, "metrics_table")}
+        rows = {words[0]: words[1:] for words in table_of(read(path), "metrics_table")}
         columns = rows["measure"]
         for measure, value in results[name].items():
             column, k = measure.split("@")
             assert float(rows[k][columns.index(column)]) == pytest.approx(value, abs=1e-4), (name, measure)
     [comparison] = [path for path in PATHS if path.stem == "07_compare_models"]
-    means = {words[0]: [] for words in output_of(comparison, "intervals_table") if "@" not in words[0]}
-    for words in output_of(comparison, "intervals_table"):  # in two parts, one below the other
+    means = {words[0]: [] for words in table_of(read(comparison), "intervals_table") if "@" not in words[0]}
+    for words in table_of(read(comparison), "intervals_table"):  # in two parts, one below the other
         if words[0] in means:
             means[words[0]] += [float(word) for word in words[1:] if "[" not in word and "]" not in word]
     for name, measures in results.items():
         assert means[name] == pytest.approx(list(measures.values()), abs=6e-4)
     pairs = {
-        " ".join(words[:3]): float(words[3]) for words in output_of(comparison, "pairs_table") if "±" in words[3:5]
+        " ".join(words[:3]): float(words[3]) for words in table_of(read(comparison), "pairs_table") if "±" in words[3:5]
     }
     assert len(pairs) == 10
     for pair, difference in pairs.items():
