@@ -10,6 +10,7 @@ from helpers.notebook import NOTEBOOKS
 from helpers.profile import ROOT
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
+COMPARISON = NOTEBOOKS / "07_compare_models.ipynb"
 EVALUATIONS = [path for path in PATHS if "_eval_" in path.name and "build" not in path.name]
 
 
@@ -78,15 +79,11 @@ def test_the_stored_tables_are_of_one_run():
         for measure, value in results[name].items():
             column, k = measure.split("@")
             assert float(rows[k][columns.index(column)]) == pytest.approx(value, abs=1e-4), (name, measure)
-    [comparison] = [path for path in PATHS if path.stem == "07_compare_models"]
-    means = {words[0]: [] for words in table_of(read(comparison), "intervals_table") if "@" not in words[0]}
-    for words in table_of(read(comparison), "intervals_table"):  # in two parts, one below the other
-        if words[0] in means:
-            means[words[0]] += [float(word) for word in words[1:] if "[" not in word and "]" not in word]
+    means = compared_means()
     for name, measures in results.items():
         assert means[name] == pytest.approx(list(measures.values()), abs=6e-4)
     pairs = {
-        " ".join(words[:3]): float(words[3]) for words in table_of(read(comparison), "pairs_table") if "±" in words[3:5]
+        " ".join(words[:3]): float(words[3]) for words in table_of(read(COMPARISON), "pairs_table") if "±" in words[3:5]
     }
     assert len(pairs) == 10
     for pair, difference in pairs.items():
@@ -103,12 +100,27 @@ def test_the_demo_holds_what_it_promises():
         assert results[name]["recall@10"] > 0.6
 
 
+def compared_means():
+    """Model -> the means of 07's table with intervals, which is printed in two parts, one below the other."""
+    means = {}
+    for name, *words in table_of(read(COMPARISON), "intervals_table"):
+        if "@" not in name:
+            means.setdefault(name, []).extend(float(word) for word in words if word[0] != "[" and word[-1] != "]")
+    return means
+
+
 def test_the_readme_repeats_the_stored_results():
-    rows = re.findall(r"^\| (raw|neg10|neg50|reference): .+? \| ([\d. |]+) \|$", (ROOT / "README.md").read_text(), re.M)
-    assert [name for name, _ in rows[:4]] == list(stored_results())  # the demo's table comes first
-    for (_, values), measures in zip(rows, stored_results().values(), strict=False):
-        expected = [measures[measure] for measure in ("hit@1", "recall@10", "mrr@10", "ndcg@10")]
-        assert [float(value) for value in values.split(" | ")] == pytest.approx(expected, abs=0.00051)
+    readme = (ROOT / "README.md").read_text()
+    rows = re.findall(r"^\| (BM25|raw|neg10|neg50|reference): .+? \| ([\d. |]+) \|$", readme, re.M)
+    means = compared_means()
+    assert [name.lower() for name, _ in rows[:5]] == list(means)  # the demo's table comes first
+    for (_, values), (hit, recall, _, mrr, ndcg) in zip(rows, means.values(), strict=False):
+        assert [float(value) for value in values.split(" | ")] == pytest.approx([hit, recall, mrr, ndcg], abs=0.0011)
+    pairs = [words for words in table_of(read(COMPARISON), "pairs_table") if "±" in words[3:5]]
+    known = {(f"{abs(float(words[3])):.3f}", f"{float(words[5]):.3f}") for words in pairs}
+    said = re.findall(r"(\d\.\d{3}) ± (\d\.\d{3})", readme)
+    assert len(said) == 4
+    assert set(said) <= known
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
