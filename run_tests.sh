@@ -2,11 +2,11 @@
 # All checks of this project: formatter, linter and tests. Arguments go to pytest: bash run_tests.sh -m 'not slow'
 #
 #   needs   Python 3.11 or newer; no network once the requirements are installed
-#   takes   4 minutes on two CPU cores, after the installation
+#   takes   10 minutes on two CPU cores, after the installation
 #   leaves  nothing
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 source helpers/environment.sh
 ruff format --check .
 ruff check .
-python -m pytest "$@"
+python -m pytest -n 2 --dist loadfile "$@"

@@ -7,6 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's library is imported; without it, it tries for half a minute
+
 import hypothesis
 import pytest
 
@@ -66,7 +68,6 @@ def no_overrides(monkeypatch):
     """Keep the settings of whoever runs the tests out of them."""
     for key in ("PROFILE", "FORCE", "RESUME", "CHECK", *KEYS):
         monkeypatch.delenv(key, raising=False)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
 @pytest.fixture(scope="session")
