@@ -32,6 +32,8 @@ from helpers.training.progress import Progress
 from helpers.training.record import check_same, make_record, record_file
 from helpers.training.trainer import Trainer
 
+STOPS = (signal.SIGTERM, signal.SIGINT)
+
 
 class Runner(EncoderOnlyEmbedderRunner):
     """FlagEmbedding's runner with this project's data set and trainer."""
@@ -114,7 +116,7 @@ def stop(number: int, frame: object) -> None:
 
 def main() -> None:
     """Train with the flags of the command line."""
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOPS:
         signal.signal(number, stop)
     quiet()
     parser = HfArgumentParser(
@@ -128,6 +130,9 @@ def main() -> None:
         if training_args.world_size > 1 and any(word in str(error) for word in ("Connection", "gloo", "NCCL")):
             raise UserError(f"Another process of this training has ended; {GO_ON}.") from error
         raise
+    finally:
+        for number in STOPS:
+            signal.signal(number, signal.SIG_IGN)  # it is leaving already, and has said why
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def run_notebook(path: Path, parameters: dict[str, int], profile: Profile) -> Pa
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
         papermill.execute_notebook(
-            path, executed, parameters, progress_bar=sys.stderr.isatty(), extra_arguments=["--log-level=40"]
+            path, executed, parameters, progress_bar=sys.stderr.isatty(), extra_arguments=["--log-level=50"]
         )
     except papermill.PapermillExecutionError as error:
         reason = error.evalue if error.ename == "UserError" else f"{error.ename}: {error.evalue}, see {executed}"

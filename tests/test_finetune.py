@@ -289,6 +289,24 @@ def test_a_killed_process_of_two_ends_the_other_with_a_sentence(new_run):
     assert not workers["0"].is_running()
 
 
+def test_a_process_that_is_leaving_does_not_mind_being_asked_to():
+    """torchrun ends the others of a training that has failed, perhaps when they have ended themselves."""
+    script = """
+import atexit, os, signal, sys
+from helpers import finetune
+from helpers.errors import UserError, run_command
+def run(self): raise UserError("It ended by itself.")
+finetune.Runner.__init__, finetune.Runner.run = lambda *args: None, run
+atexit.register(os.kill, os.getpid(), signal.SIGTERM)
+sys.argv[1:] = ["--model_name_or_path", "x", "--train_data", sys.argv[1], "--output_dir", "x", "--use_cpu", "True"]
+run_command(finetune.main)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, __file__], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (2, "error: It ended by itself.\n")
+
+
 def test_a_full_disk_is_one_sentence(new_run):
     run = new_run("full", SAVE_STEPS=20)
     run.output.mkdir(parents=True)
