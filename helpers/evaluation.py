@@ -96,5 +96,5 @@ def notebook_of(name: str) -> str:
 
 def _place(path: Path) -> tuple[int, int]:
     name = path.stem
-    digits = "".join(filter(str.isdigit, name.removeprefix("bm25")))
-    return {"bm25": 0, "raw": 1, "reference": 3}.get(name, 2), int(digits or 0)
+    number = neg_num_of(name) if name.startswith("neg") else 0
+    return {"bm25": 0, "raw": 1, "reference": 3}.get(name, 2), number

@@ -112,7 +112,7 @@ def switch(name: str) -> bool:
 
 
 def main() -> None:
-    """Check the output of each number of negatives, or all that one training needs; say nothing if all is well."""
+    """Check the output of each number of negatives, or all that one training needs."""
     task, *neg_nums = sys.argv[1:]
     profile = load_profile()
     for neg_num in map(int, neg_nums):

@@ -105,7 +105,7 @@ def test_the_card(trained):
     assert "Not measured yet" in path.read_text()
     means = {"hit@1": 0.25, "recall@10": 0.5, "mrr@10": 0.375, "ndcg@10": 0.4375, "hit@100": 1.0}
     card = ModelCard.load(write_card(10, trained, {"metrics": means, "data": {"queries": 30, "corpus": 120}}))
-    assert card.data.library_name == "sentence-transformers"
+    assert card.data.to_dict()["library_name"] == "sentence-transformers"
     assert card.data.base_model == "someone/tiny-bert"
     assert {result.metric_type: result.metric_value for result in card.data.eval_results} == {
         name: value for name, value in means.items() if name != "hit@100"
