@@ -65,7 +65,9 @@ def build_index(vectors: np.ndarray, factory: str = EXACT) -> Index:
 
     try:
         index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+        inverted = faiss.try_extract_index_ivf(index)
         if not index.is_trained:
+            _expect_few(index, inverted)
             step = max(1, len(vectors) // TRAINING)
             index.train(np.ascontiguousarray(vectors[::step][:TRAINING], dtype=np.float32))
     except RuntimeError as error:
@@ -76,11 +78,19 @@ def build_index(vectors: np.ndarray, factory: str = EXACT) -> Index:
         ) from error
     for block in vector_blocks(vectors):
         index.add(block)
-    if inverted := faiss.try_extract_index_ivf(index):
+    if inverted:
         inverted.nprobe = ceil(sqrt(inverted.nlist))
     if hasattr(index, "hnsw"):
         index.hnsw.efSearch = 2 * DEPTH
     return index
+
+
+def _expect_few(*parts: "faiss.Index | None") -> None:
+    """Keep FAISS from a warning a quantizer where training vectors are few; the measured recall tells more."""
+    for part in parts:
+        for clustered in (part, getattr(part, "pq", None)):
+            if hasattr(clustered, "cp"):
+                clustered.cp.min_points_per_centroid = 1
 
 
 def search(

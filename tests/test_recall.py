@@ -88,6 +88,12 @@ def test_approximate_indexes_are_measured_against_exact_search(tmp_path, factory
     assert min(found.speed, found.exact_speed) > 0
 
 
+@pytest.mark.parametrize("factory", ["IVF16,PQ4", "IVF16,Flat", "PQ4"])
+def test_few_training_vectors_are_no_flood_of_warnings(capfd, factory):
+    build_index(unit(np.random.default_rng(0), 400, 16), factory)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_exact_search_measured_against_itself_finds_all():
     vectors = unit(np.random.default_rng(0), 500, 16)
     assert approximate(build_index(vectors), vectors, vectors[:10]).recall == 1
