@@ -5,11 +5,12 @@
 
 import hashlib
 import importlib.util
+import json
 import shutil
 from pathlib import Path
 
 from helpers.errors import UserError, run_command
-from helpers.hub import from_hub
+from helpers.hub import fetch
 from helpers.profile import HUB_ID, Profile, load_profile
 
 # Models that come with pip: name -> (package, folder inside it, sha256 of the official model.safetensors).
@@ -23,6 +24,21 @@ PACKAGED = {
 
 WEIGHTS = (".safetensors", ".bin")
 
+# What is read of a model on the Hub beside its weights: of transformers, then of sentence-transformers.
+SETTINGS = (
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "model.safetensors.index.json",
+    "pytorch_model.bin.index.json",
+    "modules.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+)
+VOCABULARIES = ("vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
+
 
 def model_folder(name: str, revision: str = "") -> Path:
     """Return the folder with a model's config, tokenizer and weights; download it if it is on the Hub.
@@ -34,17 +50,16 @@ def model_folder(name: str, revision: str = "") -> Path:
     Raises:
         UserError: no such model, the Hub is out of reach, or the packaged weights are not the official ones.
     """
-    if Path(name).is_dir():
-        if not (Path(name) / "config.json").is_file():
-            raise UserError(f"{name} has no config.json; give the folder of a model saved with save_pretrained.")
-        if not any(path for ending in WEIGHTS for path in Path(name).glob(f"*{ending}")):
-            raise UserError(f"{name} has no weights ({' or '.join(WEIGHTS)}); give the folder of a whole model.")
-        return Path(name).resolve()
-    if name in PACKAGED:
+    if name in PACKAGED and not Path(name).is_dir():
         return _packaged_folder(name)
-    if not HUB_ID.fullmatch(name):
+    if not HUB_ID.fullmatch(name) and not Path(name).is_dir():
         raise UserError(f"There is no model folder {name}; give a folder or a Hub id.")
-    return from_hub(name, lambda: _download(name, revision))
+    folder = Path(name).resolve() if Path(name).is_dir() else _fetch_model(name, revision)
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{name} has no config.json; give a model saved with save_pretrained.")
+    if not any(path for ending in WEIGHTS for path in folder.glob(f"*{ending}")):
+        raise UserError(f"{name} has no weights ({' or '.join(WEIGHTS)}); give a whole model.")
+    return folder
 
 
 def _packaged_folder(name: str) -> Path:
@@ -59,14 +74,20 @@ def _packaged_folder(name: str) -> Path:
     return folder
 
 
-def _download(name: str, revision: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    def fetch(*patterns: str) -> Path:  # not the copies for ONNX, Core ML, Rust and TensorFlow
-        return Path(snapshot_download(name, revision=revision or None, allow_patterns=list(patterns)))
-
-    folder = fetch("*.json", "*.txt", "*.model", "*.safetensors")
-    return folder if any(folder.glob("*.safetensors")) else fetch("pytorch_model*.bin")
+def _fetch_model(name: str, revision: str) -> Path:
+    """Fetch what is read and nothing else: not the copies for ONNX, TensorFlow, JAX, Rust or Core ML."""
+    folder = fetch(name, *SETTINGS, revision=revision)
+    revision = folder.name
+    if (folder / "modules.json").is_file():
+        modules = json.loads((folder / "modules.json").read_text(encoding="utf8"))
+        poolings = (f"{module['path']}/config.json" for module in modules if module["type"].endswith("Pooling"))
+        fetch(name, *poolings, revision=revision)
+    if not (folder / "tokenizer.json").is_file():
+        fetch(name, *VOCABULARIES, revision=revision)
+    fetch(name, "model.safetensors", "model-*.safetensors", revision=revision)
+    if not any(folder.glob("*.safetensors")):
+        fetch(name, "pytorch_model.bin", "pytorch_model-*.bin", revision=revision)
+    return folder
 
 
 def base_model(profile: Profile) -> Path:

@@ -1,15 +1,18 @@
 """Query-passage pairs: where they come from, and what makes a row sound."""
 
 import csv
+import glob
 import json
 import random
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from helpers.docstrings import docstring_pairs
 from helpers.errors import UserError
 from helpers.files import read_jsonl, read_lines
-from helpers.hub import from_hub
+from helpers.hub import fetch
 from helpers.profile import Profile
 
 REMEDY = "give the path of a file of pairs"
@@ -63,16 +66,52 @@ def repair_pair(pair: dict) -> dict:
 
 
 def _read_dataset(profile: Profile) -> Iterator[tuple[int, dict]]:
+    """Yield the rows of a split of a folder, or of a data set on the Hub of which only that split is fetched."""
+    split, folder = profile.dataset_split, profile.dataset_path
+    if folder is None:
+        name, revision = profile.dataset, profile.dataset_revision
+        folder = fetch(name, "README.md", revision=revision, kind="dataset")
+        with tempfile.TemporaryDirectory() as skeleton:
+            for path in _listed(name, folder.name):  # the names of all files with nothing in them, and the card
+                (Path(skeleton) / path).parent.mkdir(parents=True, exist_ok=True)
+                (Path(skeleton) / path).touch()
+            if (folder / "README.md").is_file():
+                shutil.copy(folder / "README.md", skeleton)
+            files = _split_files(Path(skeleton), split, name)
+        fetch(name, *map(glob.escape, files), revision=folder.name, kind="dataset")
+    else:
+        files = _split_files(folder, split, str(folder))
+    rows = (row for file in files for _, row in read_rows(folder / file))
+    return enumerate(rows, start=1)
+
+
+def _listed(name: str, commit: str) -> list[str]:
+    from huggingface_hub import get_cached_repo_tree  # kept by `fetch`, so it is there without a connection, too
+
+    return [file.path for file in get_cached_repo_tree(name, repo_type="dataset", revision=commit)]
+
+
+def _split_files(folder: Path, split: str, name: str) -> list[str]:
+    """Return the paths inside `folder` of a split's files, by the card or by their names, as `datasets` finds them.
+
+    It judges by names alone, so the files may be empty.
+
+    Raises:
+        UserError: there is no such split.
+    """
     import datasets
 
-    datasets.disable_progress_bars()
-    rows = from_hub(
-        profile.dataset,
-        lambda: datasets.load_dataset(
-            profile.dataset, split=profile.dataset_split, revision=profile.dataset_revision or None
-        ),
-    )
-    return enumerate(rows, start=1)
+    try:
+        with tempfile.TemporaryDirectory() as cache:  # it locks a file in there
+            splits = datasets.load_dataset_builder(str(folder), cache_dir=cache).config.data_files or {}
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise UserError(f"{name} is no data set ({str(error).splitlines()[0]}); give files of pairs.") from error
+    splits = {str(key): files for key, files in splits.items()}
+    if not split and len(splits) == 1:
+        [split] = splits
+    if split not in splits:
+        raise UserError(f"DATASET_SPLIT={split}: {name} has the splits {', '.join(splits)}; set it to one of them.")
+    return [Path(file).relative_to(folder.resolve()).as_posix() for file in splits[split]]
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, dict]]:
@@ -82,6 +121,8 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict]]:
         UserError: the file is not what its ending says.
     """
     readers = {".jsonl": _read_json, ".json": _read_json, ".csv": _read_csv, ".parquet": _read_parquet}
+    if path.suffix.lower() not in readers:
+        raise UserError(f"{path}: pairs are read from {', '.join(readers)}; convert it.")
     return readers[path.suffix.lower()](path)
 
 

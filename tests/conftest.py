@@ -113,6 +113,55 @@ def tiny_embedder(tiny_bert) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_m3(tmp_path_factory) -> Path:
+    """An XLM-R of one layer and random weights, as a sentence-transformers model with CLS pooling."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel, set_seed
+
+    from helpers.embedder_files import EmbedderSettings, write_embedder
+
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    pieces = [(token, 0.0) for token in special]
+    pieces += [(piece, -1.0) for word in WORDS for piece in ("\u2581" + word, word)]
+    pieces += [(chr(c), -9.0) for c in (*range(33, 127), 0x2581)]
+    tokenizer = Tokenizer(models.Unigram(list(dict(pieces).items()), unk_id=3))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    set_seed(1)
+    plain = tmp_path_factory.mktemp("models") / "plain-m3"
+    XLMRobertaModel(
+        XLMRobertaConfig(
+            vocab_size=tokenizer.get_vocab_size(),
+            hidden_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=64,
+            max_position_embeddings=66,
+            initializer_range=0.2,
+        )
+    ).save_pretrained(plain)
+    names = dict(zip(("cls_token", "pad_token", "sep_token", "unk_token"), special, strict=True))
+    names |= {"bos_token": "<s>", "eos_token": "</s>"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **names).save_pretrained(plain)
+    config = json.loads((plain / "tokenizer_config.json").read_text())
+    (plain / "tokenizer_config.json").write_text(json.dumps(config | {"tokenizer_class": "XLMRobertaTokenizer"}))
+    folder = plain.with_name("tiny-m3")
+    folder.mkdir()
+    write_embedder(plain, folder, EmbedderSettings("tiny-m3", folder, "cls", "", "", 64, 64))
+    return folder
+
+
+@pytest.fixture
+def articles_hub(tiny_bert, tiny_m3):
+    """A Hub on loopback with the article's three repositories."""
+    import loopback_hub
+
+    hub = loopback_hub.articles_hub(tiny_bert, tiny_m3, make_pairs(40)).start()
+    yield hub
+    hub.stop()
+
+
+@pytest.fixture(scope="session")
 def certain_bert(tiny_bert) -> Path:
     """`tiny_bert` without dropout."""
     folder = shutil.copytree(tiny_bert, tiny_bert.parent / "certain-bert")

@@ -66,17 +66,20 @@ def test_a_folder_loads_like_the_hub(make_profile, tmp_path):
     assert [pair["query"] for pair in pairs] == [pair["query"] for pair in make_pairs(5)]
 
 
-def test_no_hub_is_one_sentence(make_profile, monkeypatch):
-    def refuse(*args, **kwargs):
-        raise ConnectionError("Couldn't reach the Hub\nat all")
+def test_a_folder_is_read_as_it_is_now(make_profile, tmp_path):
+    write_jsonl(tmp_path / "pairs" / "train.jsonl", make_pairs(3))
+    assert len(load_pairs(make_profile(DATASET=tmp_path / "pairs", DATASET_SPLIT=""))) == 3
+    write_jsonl(tmp_path / "pairs" / "train.jsonl", make_pairs(5))
+    assert len(load_pairs(make_profile(DATASET=tmp_path / "pairs", DATASET_SPLIT=""))) == 5
 
-    monkeypatch.setattr("datasets.load_dataset", refuse)
-    with pytest.raises(UserError) as error:
-        load_pairs(make_profile("msmarco"))
-    assert str(error.value) == (
-        "namespace-Pt/msmarco could not be had from the Hugging Face Hub (ConnectionError); "
-        "check its name and your connection, or run PROFILE=demo, which needs no hub."
-    )
+
+def test_a_split_that_is_not_there_is_one_sentence(make_profile, tmp_path):
+    write_jsonl(tmp_path / "pairs" / "train.jsonl", make_pairs(3))
+    with pytest.raises(UserError, match="DATASET_SPLIT=dev: .*pairs has the splits train; set it to one of them"):
+        load_pairs(make_profile(DATASET=tmp_path / "pairs"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty is no data set"):
+        load_pairs(make_profile(DATASET=tmp_path / "empty"))
 
 
 @pytest.mark.parametrize(
