@@ -12,8 +12,8 @@ import numpy as np
 
 from helpers.embedder_files import EmbedderSettings, is_embedder, read_embedder
 from helpers.errors import UserError
-from helpers.models import base_model, model_folder
-from helpers.profile import ROOT, Profile, neg_num_of
+from helpers.models import base_model, model_folder, weights_only
+from helpers.profile import ROOT, Profile, how_to_train, neg_num_of
 from helpers.vectors import BLOCK, fingerprint, kept_vectors, model_fingerprint, note_seconds, write_vectors
 
 if TYPE_CHECKING:
@@ -46,63 +46,44 @@ def embedder_settings(profile: Profile, name: str) -> EmbedderSettings:
         )
     folder = profile.tuned_model(neg_num_of(name))
     if not is_embedder(folder):
-        raise UserError(f"There is no finished model in {folder}; run bash finetune_{name}.sh first.")
+        raise UserError(f"There is no finished model in {folder}; {how_to_train(name)} first.")
     return read_embedder(folder.relative_to(ROOT).as_posix(), folder)
 
 
-def load_model(settings: EmbedderSettings, profile: Profile) -> "BaseEmbedder":
-    """Load a model as FlagEmbedding's `BaseEmbedder`, ready on its device, whose vectors have length 1."""
+def computes_in(precision: str) -> str:
+    """Return what this machine computes in where `precision` is asked for: fp16 is for CUDA cards alone."""
     import torch
+
+    return precision if precision != "fp16" or torch.cuda.is_available() else "fp32"
+
+
+def load_model(settings: EmbedderSettings, precision: str = "fp32") -> "BaseEmbedder":
+    """Load a model as FlagEmbedding's `BaseEmbedder`, ready on its device, whose vectors have length 1.
+
+    Args:
+        precision: of the weights in memory.
+
+    Raises:
+        UserError: a `.bin` holds something else than weights.
+    """
     import transformers
     from FlagEmbedding.inference.embedder.encoder_only.base import BaseEmbedder
 
     transformers.utils.logging.disable_progress_bar()  # the reading of weights takes a moment
-    half = torch.cuda.is_available()  # FlagEmbedding would round the weights of a CPU model, too, and compute in fp32
-    model = BaseEmbedder(
-        str(settings.folder),
-        normalize_embeddings=True,
-        use_fp16=half and profile.precision == "fp16",
-        use_bf16=half and profile.precision == "bf16",
-        query_instruction_for_retrieval=settings.instruction or None,
-        passage_instruction_for_retrieval=settings.passage_instruction or None,
-        pooling_method=settings.pooling,
-        query_max_length=settings.query_max_len,
-        passage_max_length=settings.passage_max_len,
-    )
+    with weights_only(settings.folder):
+        model = BaseEmbedder(
+            str(settings.folder),
+            normalize_embeddings=True,
+            use_fp16=precision == "fp16",
+            use_bf16=precision == "bf16",
+            query_instruction_for_retrieval=settings.instruction or None,
+            passage_instruction_for_retrieval=settings.passage_instruction or None,
+            pooling_method=settings.pooling,
+            query_max_length=settings.query_max_len,
+            passage_max_length=settings.passage_max_len,
+        )
     model.model.to(model.target_devices[0]).eval()
     return model
-
-
-def encode(model: "BaseEmbedder", texts: list[str], max_len: int, budget: int) -> np.ndarray:
-    """Encode texts in batches of like length.
-
-    FlagEmbedding's tokenizer, model and pooling; only the batches are ours: as many texts as make `budget` tokens,
-    so that short texts come in large batches and long ones do not fill the memory.
-
-    Args:
-        texts: with their instruction.
-        max_len: tokens at which a text is cut.
-        budget: tokens of a batch, padding included.
-
-    Returns:
-        (texts, dim), float32, each of length 1.
-    """
-    import torch
-
-    ids = model.tokenizer(texts, truncation=True, max_length=max_len)["input_ids"]
-    order = np.argsort([-len(tokens) for tokens in ids], kind="stable")  # longest first: too large a budget fails soon
-    vectors = np.empty((len(texts), model.model.config.hidden_size), np.float32)
-    start = 0
-    while start < len(texts):
-        rows = order[start : start + max(1, budget // len(ids[order[start]]))]
-        inputs = model.tokenizer.pad({"input_ids": [ids[row] for row in rows]}, return_tensors="pt")
-        inputs = inputs.to(model.model.device)
-        with torch.inference_mode():
-            hidden = model.model(**inputs).last_hidden_state  # (texts, tokens, dim)
-            pooled = model.pooling(hidden, inputs["attention_mask"]).float()  # (texts, dim)
-            vectors[rows] = torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy()
-        start += len(rows)
-    return vectors
 
 
 class Embedder:
@@ -111,6 +92,7 @@ class Embedder:
     They are found again by the fingerprint of weights, settings and texts, so a changed model or corpus meets none.
 
     Attributes:
+        budget: tokens of a batch, padding included; halved where they do not fit into memory.
         seconds: `encode_queries` and `encode_corpus` -> how long that took when it was done.
     """
 
@@ -118,12 +100,14 @@ class Embedder:
         """Take the model and how it wants its texts."""
         self.settings = settings
         self.profile = profile
+        self.precision = computes_in(profile.precision)
+        self.budget = profile.encode_tokens
         self.seconds: dict[str, float] = {}
 
     @cached_property
     def model(self) -> "BaseEmbedder":
         """The loaded model."""
-        return load_model(self.settings, self.profile)
+        return load_model(self.settings)
 
     @cached_property
     def _weights(self) -> str:
@@ -139,8 +123,65 @@ class Embedder:
 
     def encode_question(self, text: str) -> np.ndarray:
         """Return the vector of one query, (1, dim), without keeping it."""
-        question = [self.settings.instruction + text]
-        return encode(self.model, question, self.settings.query_max_len, self.profile.encode_tokens)
+        return self.encode([self.settings.instruction + text], self.settings.query_max_len)
+
+    def encode(self, texts: list[str], max_len: int) -> np.ndarray:
+        """Encode texts in batches of like length, in the precision of the training.
+
+        FlagEmbedding's tokenizer, model and pooling; only the batches are ours: as many texts as make `budget` tokens,
+        so that short texts come in large batches and long ones do not fill the memory.
+
+        Args:
+            texts: with their instruction.
+            max_len: tokens at which a text is cut.
+
+        Returns:
+            (texts, dim), float32, each of length 1.
+
+        Raises:
+            UserError: a single text does not fit into memory.
+        """
+        import torch
+        from accelerate.utils.memory import should_reduce_batch_size
+
+        ids = self.model.tokenizer(texts, truncation=True, max_length=max_len)["input_ids"]
+        order = np.argsort([-len(tokens) for tokens in ids], kind="stable")  # longest first: too much fails soon
+        vectors = np.empty((len(texts), self.model.model.config.hidden_size), np.float32)
+        start, full = 0, False
+        while start < len(texts):
+            if full:  # once the failed batch has been let go
+                torch.cuda.empty_cache()
+            longest = len(ids[order[start]])
+            rows = order[start : start + max(1, self.budget // longest)]
+            try:
+                vectors[rows] = self._encode_batch([ids[row] for row in rows])
+                start, full = start + len(rows), False
+            except RuntimeError as error:
+                if not should_reduce_batch_size(error):
+                    raise
+                self._halve(len(rows), longest)
+                full = True
+        return vectors
+
+    def _encode_batch(self, ids: list[list[int]]) -> np.ndarray:
+        import torch
+
+        model, device = self.model, self.model.model.device
+        inputs = model.tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(device)
+        half = torch.bfloat16 if self.precision == "bf16" else torch.float16
+        with torch.inference_mode(), torch.autocast(device.type, half, enabled=self.precision != "fp32"):
+            hidden = model.model(**inputs).last_hidden_state  # (texts, tokens, dim)
+            pooled = model.pooling(hidden, inputs["attention_mask"]).float()  # (texts, dim)
+        return torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy()
+
+    def _halve(self, texts: int, tokens: int) -> None:
+        if texts == 1:
+            raise UserError(
+                f"{self.settings.model}: not even one text of {tokens} tokens fits into memory; "
+                "lower QUERY_MAX_LEN or PASSAGE_MAX_LEN, or end what else uses the memory."
+            )
+        before, self.budget = self.budget, min(self.budget, texts * tokens) // 2
+        print(f"Out of memory at ENCODE_TOKENS={before}; goes on with {self.budget}.")
 
     def _kept(self, side: str, texts: Collection[str], instruction: str, max_len: int) -> np.memmap:
         path = self._path(side, texts, instruction, max_len)
@@ -153,11 +194,8 @@ class Embedder:
         return vectors
 
     def _path(self, side: str, texts: Collection[str], instruction: str, max_len: int) -> Path:
-        import torch
-
-        precision = self.profile.precision if torch.cuda.is_available() else "fp32"
-        how = json.dumps([self._weights, self.settings.pooling, instruction, max_len, self.profile.vectors, precision])
-        name = f"{self.settings.folder.name}-{side.removeprefix('encode_')}-{fingerprint([how], texts)}.npy"
+        fed = [self._weights, self.settings.pooling, instruction, max_len, self.profile.vectors, self.precision]
+        name = f"{self.settings.folder.name}-{side.removeprefix('encode_')}-{fingerprint([json.dumps(fed)], texts)}.npy"
         return self.profile.output_dir / "vectors" / name
 
     def _blocks(self, side: str, texts: Collection[str], instruction: str, max_len: int) -> Iterator[np.ndarray]:
@@ -166,7 +204,7 @@ class Embedder:
         remaining = iter(texts)
         with tqdm(total=len(texts), desc=side, unit="text", leave=False, delay=5) as bar:
             while block := [instruction + text for text in islice(remaining, BLOCK)]:
-                yield encode(self.model, block, max_len, self.profile.encode_tokens)
+                yield self.encode(block, max_len)
                 bar.update(len(block))
 
 

@@ -1,20 +1,53 @@
 # Sourced by the scripts: puts a Python on the PATH that has what requirements.txt names.
-# That is the active virtual or conda environment if there is one, else .venv in the project's folder.
+# An active virtual or conda environment is used as it is, if it has all of that; conda's base is left alone.
+# Without one it is .venv in the project's folder, which is made and filled.
 
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-if [[ -z ${VIRTUAL_ENV:-}${CONDA_PREFIX:-} ]]; then
-  if [[ ! -x $project/.venv/bin/python ]]; then
-    if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-      echo "error: Python 3.11 or newer is needed; install it, or activate an environment that has it." >&2
-      exit 2
-    fi
+lock() {  # lock DESCRIPTOR [wait]: lock the open file until all that have it are gone; status 1 if another script has it
+  python3 - "$@" <<'END'
+import fcntl, sys
+try:
+    fcntl.flock(int(sys.argv[1]), fcntl.LOCK_EX | (0 if "wait" in sys.argv else fcntl.LOCK_NB))
+except BlockingIOError:
+    sys.exit(1)
+END
+}
+
+fill_venv() {
+  if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    echo "error: Python 3.11 or newer is needed; install it, or activate an environment that has it." >&2
+    exit 2
+  fi
+  exec 9>> "$project/.venv.lock"          # two scripts may be started at once
+  if ! lock 9; then
+    echo "Another script is filling $project/.venv; waiting for it."
+    lock 9 wait
+  fi
+  if [[ ! -e $project/.venv/bin/activate ]]; then  # written last
     python3 -m venv "$project/.venv"
   fi
   source "$project/.venv/bin/activate"
-fi
+  if ! lacking=$(python "$project/helpers/installed.py"); then
+    torch=$(grep -o '^torch==[^ ]*' "$project/$lacking")
+    if [[ $(uname) == Linux ]] && ! command -v nvidia-smi > /dev/null && ! python -c 'import torch' 2> /dev/null; then
+      echo "No CUDA card: to spare gigabytes, stop this (Ctrl-C) and take the CPU build of PyTorch first:" \
+        "$project/.venv/bin/pip install $torch --index-url https://download.pytorch.org/whl/cpu"
+    fi
+    echo "Installing $lacking into $project/.venv; this takes some minutes, once."
+    (cd "$project" && python -m pip install -r "$lacking")
+  fi
+  exec 9>&-
+}
 
-if ! python "$project/helpers/installed.py"; then
-  echo "Installing requirements.txt into ${VIRTUAL_ENV:-$CONDA_PREFIX}; this takes some minutes, once."
-  (cd "$project" && python -m pip install -r requirements.txt)
+active=${VIRTUAL_ENV:-${CONDA_PREFIX:-}}
+if [[ -z ${VIRTUAL_ENV:-} && ( ${CONDA_DEFAULT_ENV:-} == base || -d $active/condabin ) ]]; then
+  active=
+fi
+if [[ -z $active || $active == "$project/.venv" ]]; then
+  fill_venv
+elif ! lacking=$(python "$project/helpers/installed.py"); then
+  echo "error: $active lacks some of $lacking; in $project run pip install -r $lacking, or deactivate it" \
+    "to have a .venv made." >&2
+  exit 2
 fi

@@ -1,7 +1,8 @@
 """Files that are either whole or absent, and JSON lines that say where they are wrong."""
 
 import json
-import os
+import shutil
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ def whole_file(path: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
     Raises:
         UserError: the disk is full or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") if binary else temporary.open("w", encoding="utf8", newline="\n") as file:
@@ -28,6 +29,33 @@ def whole_file(path: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Make a folder to be filled, which gets the name `path` when the block has ended well.
+
+    Where another process has made one of that name meanwhile, that one stays and this one goes.
+
+    Raises:
+        OSError: the disk is full or the folder above cannot be written.
+    """
+    temporary = _beside(path)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        try:
+            temporary.rename(path)
+        except OSError:  # a folder that is not empty is not replaced
+            if not path.is_dir():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    """Return a hidden name in the same folder that no other process has, on this host or another."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
 
 
 def write_json(path: Path, value: object) -> None:

@@ -8,12 +8,18 @@ that sentence-transformers loads.
 """
 
 import logging
+import os
 import signal
+import sys
 import tempfile
+import traceback
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import transformers
+from datasets import Dataset
 from FlagEmbedding.finetune.embedder.encoder_only.base import (
     EncoderOnlyEmbedderDataArguments,
     EncoderOnlyEmbedderModelArguments,
@@ -25,12 +31,18 @@ from transformers import HfArgumentParser, PrinterCallback
 from helpers.embedder_files import EmbedderSettings, write_embedder
 from helpers.errors import UserError, run_command
 from helpers.files import write_json
+from helpers.models import weights_only
 from helpers.training.checkpoints import GO_ON, remove_broken, writing
-from helpers.training.dataset import SetEpoch, TrainDataset
+from helpers.training.dataset import Collator, SetEpoch, TrainDataset
 from helpers.training.held_out import build_held_out, split_held_out
+from helpers.training.loss import MaskedLoss
 from helpers.training.progress import Progress
 from helpers.training.record import check_same, make_record, record_file
 from helpers.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from FlagEmbedding.finetune.embedder.encoder_only.base import BiEncoderOnlyEmbedderModel
+    from transformers import PreTrainedTokenizerBase
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
@@ -40,16 +52,28 @@ class Runner(EncoderOnlyEmbedderRunner):
 
     held_out = None
 
+    def load_tokenizer_and_model(self) -> tuple["PreTrainedTokenizerBase", "BiEncoderOnlyEmbedderModel"]:
+        """Load the tokenizer, and the model in float32, whatever it is stored in; precision is autocast's."""
+        with weights_only(Path(self.model_args.model_name_or_path)):
+            tokenizer, model = super().load_tokenizer_and_model()
+        args = self.training_args
+        model.cross_entropy = MaskedLoss(args.world_size if args.negatives_cross_device else 1)
+        return tokenizer, model.float()
+
     def load_train_dataset(self) -> TrainDataset:
         """Load the rows, less those held out if the training is scored on the way."""
         dataset = TrainDataset(args=self.data_args, tokenizer=self.tokenizer)
         dataset.seed = self.training_args.seed
         if self.training_args.eval_strategy != "no":
-            rows = dataset.dataset.to_list()
-            kept, held = split_held_out(rows, self.training_args.seed)
-            self.held_out = build_held_out(rows, held, self.data_args.query_instruction_for_retrieval or "")
-            dataset.dataset = dataset.dataset.select(kept)
+            train, held = split_held_out(dataset.dataset.to_list(), self.training_args.seed)
+            self.held_out = build_held_out(train, held, self.data_args.query_instruction_for_retrieval or "")
+            dataset.dataset = Dataset.from_list(train)
+        dataset.note_positives()
         return dataset
+
+    def load_data_collator(self) -> Collator:
+        """Build FlagEmbedding's collator, which then also tells what answers what."""
+        return Collator(**vars(super().load_data_collator()))
 
     def load_trainer(self) -> Trainer:
         """Build the trainer, with lines for people in the place of printed dictionaries."""
@@ -135,5 +159,24 @@ def main() -> None:
             signal.signal(number, signal.SIG_IGN)  # it is leaving already, and has said why
 
 
+def leave(main: Callable[[], None]) -> NoReturn:
+    """Call `main` as `run_command` does and end the process at once, without taking anything down.
+
+    PyTorch would join gloo's threads while it holds Python's lock, for which such a thread may be waiting for ever.
+    """
+    status = 1
+    try:
+        run_command(main)
+        status = 0
+    except SystemExit as error:
+        status = error.code
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
 if __name__ == "__main__":
-    run_command(main)
+    leave(main)

@@ -6,6 +6,15 @@ source /dev/stdin <<< "$settings"
 model=$OUTPUT_DIR/${BASE_NAME}_neg$neg_num
 log=$OUTPUT_DIR/finetune_neg$neg_num$([[ $NODE_RANK == 0 ]] || echo "_node$NODE_RANK").log
 
+if [[ $NODE_RANK == 0 && ${CHECK:-0} != 1 ]]; then  # the other machines write nothing but their logs
+  mkdir -p "$OUTPUT_DIR"
+  exec 8>> "$OUTPUT_DIR/.neg$neg_num.lock"
+  if ! lock 8; then
+    echo "error: $model is being trained by another process; wait until it has ended, or end it." >&2
+    exit 2
+  fi
+fi
+
 # A log that can be followed: a line every LOGGING_STEPS steps, no bars.
 export PYTHONUNBUFFERED=1 PYTHONWARNINGS=ignore HF_HUB_DISABLE_PROGRESS_BARS=1 HF_DATASETS_DISABLE_PROGRESS_BARS=1
 python -m helpers.preflight training "$neg_num"  # says in one sentence what is missing or in the way
@@ -17,7 +26,9 @@ base_model=$(python -m helpers.models)
 options=()                                # flags that only some runs have
 if ! python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
   options+=(--use_cpu True)               # without it, several processes would each train alone
-elif [[ $PRECISION != fp32 ]]; then
+  PRECISION=${PRECISION/fp16/fp32}        # a CPU has no fp16
+fi
+if [[ $PRECISION != fp32 ]]; then
   options+=("--$PRECISION")
 fi
 if (( GRAD_CACHE )); then

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from helpers.embedder_files import is_embedder
 from helpers.errors import UserError
 from helpers.files import read_json
-from helpers.profile import Profile, load_profile, neg_num_of
+from helpers.profile import Profile, how_to_train, load_profile, neg_num_of
 from helpers.training.checkpoints import GO_ON, last_whole
 from helpers.training.progress import read_points
 from helpers.training.record import is_running, record_file
@@ -36,7 +36,7 @@ def follow(name: str, profile: Profile | None = None) -> None:
     neg_num = neg_num_of(name)
     folder = profile.tuned_model(neg_num)
     if not record_file(folder).exists():
-        raise UserError(f"Nothing is trained in {folder}; run bash finetune_{name}.sh in a terminal first.")
+        raise UserError(f"Nothing is trained in {folder}; {how_to_train(name)} in a terminal first.")
     picture = None
     while True:
         running = is_running(read_json(record_file(folder)))  # asked first: what it left is whole when it is gone

@@ -1,4 +1,8 @@
-"""Tell by the exit status whether this Python has all that requirements.txt, or its GPU twin, names."""
+"""Tell by the exit status whether this Python has all that the project runs on; print the file that names it.
+
+That is requirements-gpu.txt where FAISS for a GPU is installed, and requirements.txt elsewhere: both own the package
+`faiss`, and one installed over the other would be neither.
+"""
 
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -6,6 +10,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def in_force() -> str:
+    """Return the name of the requirements that this Python follows."""
+    try:
+        version("faiss-gpu")
+    except PackageNotFoundError:
+        return "requirements.txt"
+    return "requirements-gpu.txt"
 
 
 def installed(requirements: Path) -> bool:
@@ -24,5 +37,5 @@ def helpers_are_ours() -> bool:
 
 
 if __name__ == "__main__":
-    pinned = any(installed(ROOT / name) for name in ("requirements.txt", "requirements-gpu.txt"))
-    sys.exit(not (pinned and helpers_are_ours()))
+    print(in_force())
+    sys.exit(not (installed(ROOT / in_force()) and helpers_are_ours()))

@@ -6,12 +6,20 @@
 import hashlib
 import importlib.util
 import json
-import shutil
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from helpers.errors import UserError, run_command
+from helpers.files import whole_folder
 from helpers.hub import fetch
 from helpers.profile import HUB_ID, Profile, load_profile
+from helpers.vectors import model_fingerprint
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 # Models that come with pip: name -> (package, folder inside it, sha256 of the official model.safetensors).
 PACKAGED = {
@@ -95,30 +103,60 @@ def base_model(profile: Profile) -> Path:
 
     Dropping the upper layers of a pre-trained encoder keeps most of what it knows (Sajjad et al. 2020,
     "On the Effect of Dropping Layers of Pre-trained Transformer Models", arXiv:2004.03844). The cut model is
-    made once, in `profile.output_dir`.
+    made once, in `profile.output_dir`, under a name that ends in the fingerprint of the whole one.
 
     Raises:
         UserError: as `model_folder`, or the model has fewer layers than asked for.
     """
+    folder = model_folder(profile.base_model, profile.base_revision)
     if not profile.base_layers:
-        return model_folder(profile.base_model, profile.base_revision)
-    cut = profile.output_dir / profile.base_name
+        return folder
+    cut = profile.output_dir / f"{profile.base_name}-{model_fingerprint(folder)[:8]}"
     if not cut.exists():
-        _cut_layers(model_folder(profile.base_model, profile.base_revision), profile.base_layers, cut)
+        _cut_layers(folder, profile.base_layers, cut)
     return cut
 
 
 def _cut_layers(folder: Path, layers: int, cut: Path) -> None:
-    from transformers import AutoConfig, AutoModel, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     depth = AutoConfig.from_pretrained(folder).num_hidden_layers
     if layers > depth:
         raise UserError(f"BASE_LAYERS={layers}: {folder.name} has {depth} layers; give at most that, or 0 for all.")
-    temporary = cut.with_name(f".{cut.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    AutoModel.from_pretrained(folder, num_hidden_layers=layers).save_pretrained(temporary)
-    AutoTokenizer.from_pretrained(folder).save_pretrained(temporary)
-    temporary.rename(cut)
+    with whole_folder(cut) as temporary:
+        load_encoder(folder, num_hidden_layers=layers).save_pretrained(temporary)
+        AutoTokenizer.from_pretrained(folder).save_pretrained(temporary)
+
+
+def load_encoder(folder: Path, **config: int) -> "PreTrainedModel":
+    """Load a model's weights in float32, in whatever precision they are stored: Adam's small steps vanish in less.
+
+    Args:
+        config: entries of the model's config to change, such as `num_hidden_layers`.
+
+    Raises:
+        UserError: as `weights_only`.
+    """
+    import torch
+    from transformers import AutoModel
+
+    with weights_only(folder):
+        return AutoModel.from_pretrained(folder, dtype=torch.float32, weights_only=True, **config)
+
+
+@contextmanager
+def weights_only(folder: Path) -> Iterator[None]:
+    """Turn torch's refusal to run what a `.bin` holds beside weights into one sentence.
+
+    Raises:
+        UserError: it holds something else than weights.
+    """
+    try:
+        yield
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{folder} holds a .bin with something else than weights, which is not run; get it as .safetensors."
+        ) from error
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ NOTEBOOKS = ROOT / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-def run_notebook(path: Path, parameters: dict[str, int], profile: Profile) -> Path:
+def run_notebook(path: Path, parameters: dict[str, int | str], profile: Profile) -> Path:
     """Execute a notebook with papermill; return the executed copy in `profile.output_dir`.
 
     Raises:
@@ -89,12 +89,13 @@ def main() -> None:
     """Run a notebook by its name, or store outputs."""
     match sys.argv[1:]:
         case ["run", name, *assignments]:
-            parameters = {key: int(value) for key, _, value in (text.partition("=") for text in assignments)}
+            words = (text.partition("=") for text in assignments)
+            parameters = {key: int(value) if value.isdigit() else value for key, _, value in words}
             run_notebook(NOTEBOOKS / f"{name}.ipynb", parameters, load_profile())
         case ["store"]:
             store_outputs(load_profile())
         case _:
-            raise UserError("usage: python -m helpers.notebook run NAME [parameter=number ...], or store.")
+            raise UserError("usage: python -m helpers.notebook run NAME [parameter=value ...], or store.")
 
 
 if __name__ == "__main__":

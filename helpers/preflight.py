@@ -11,11 +11,13 @@ import sys
 from pathlib import Path
 
 from helpers.audit import audit, verdict
+from helpers.encoding import computes_in
 from helpers.errors import UserError, run_command
 from helpers.evalset import load_eval_set
 from helpers.files import read_json
 from helpers.models import model_folder
 from helpers.profile import Profile, load_profile
+from helpers.training.held_out import split_held_out
 from helpers.training.record import is_running, record_file
 from helpers.training_file import read_training_file
 
@@ -51,15 +53,34 @@ def check_machine(profile: Profile) -> str:
         raise UserError(f"NODE_RANK={profile.node_rank}: with NNODES={profile.nnodes} it is below {profile.nnodes}.")
     if profile.cross_device_negatives and profile.processes == 1:
         raise UserError("CROSS_DEVICE_NEGATIVES=1 needs several processes; set NPROC or NNODES, or leave it out.")
+    precision = computes_in(profile.precision)
     if not torch.cuda.is_available():
-        unused = f"; PRECISION={profile.precision} is for CUDA cards" if profile.precision != "fp32" else ""
-        return f"fp32 on the CPU{unused}"
+        unused = f"; PRECISION={profile.precision} is for CUDA cards" if profile.precision != precision else ""
+        return f"{precision} on the CPU{unused}"
     cards = torch.cuda.device_count()
     if profile.nproc > cards:
         raise UserError(f"NPROC={profile.nproc}: this machine has {cards} CUDA cards; give at most that.")
-    if profile.precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+    if precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise UserError(f"PRECISION=bf16: {torch.cuda.get_device_name()} does not have it; set PRECISION=fp16.")
-    return f"{profile.precision} on {torch.cuda.get_device_name()}"
+    return f"{precision} on {torch.cuda.get_device_name()}"
+
+
+def check_held_out(train: list[dict], held: list[dict], profile: Profile) -> None:
+    """Check that there is something to score checkpoints with, and enough negatives without it.
+
+    Raises:
+        UserError: EVAL_STEPS asks for scores that these rows cannot give.
+    """
+    if profile.eval_steps and not held:
+        raise UserError(
+            f"EVAL_STEPS={profile.eval_steps}: none of {len(train)} training queries can be held out to score "
+            "checkpoints; set EVAL_STEPS=0."
+        )
+    if profile.eval_steps and (fewest := min(len(row["neg"]) for row in train)) < profile.group_size - 1:
+        raise UserError(
+            f"EVAL_STEPS={profile.eval_steps}: without the passages held out to score checkpoints a query is left with "
+            f"{fewest} negatives, but GROUP_SIZE={profile.group_size} draws {profile.group_size - 1}; set EVAL_STEPS=0."
+        )
 
 
 def audit_line(rows: list[dict], profile: Profile, folder: Path) -> str:
@@ -82,7 +103,9 @@ def check_training(neg_num: int, profile: Profile) -> None:
     rows = read_training_file(neg_num, profile)
     folder = model_folder(profile.base_model, profile.base_revision)
     precision = check_machine(profile)
-    plan = make_plan(rows, profile, half=not precision.startswith("fp32"))
+    train, held = split_held_out(rows, profile.seed) if profile.eval_steps else (rows, [])
+    check_held_out(train, held, profile)
+    plan = make_plan(train, len(held), profile, half=not precision.startswith("fp32"))
     if plan.disk > plan.free:
         raise UserError(
             f"{profile.output_dir} has {plan.free / 1e9:.2g} GB free, but the training writes about "

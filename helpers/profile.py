@@ -59,7 +59,7 @@ class Profile(BaseModel):
     group_size: Annotated[int, Field(ge=2)]  # passages per query: one positive, the rest negatives
     temperature: Positive
     warmup: Annotated[float, Field(ge=0, lt=1)]  # share of the steps
-    precision: Literal["fp32", "fp16", "bf16"]  # of training and encoding on a CUDA card; a CPU computes in fp32
+    precision: Literal["fp32", "fp16", "bf16"]  # of training and encoding; a CPU has no fp16
     logging_steps: Count
     save_steps: Count
     eval_steps: CountOrNone  # between two scores on held-out training queries; then also the steps between checkpoints
@@ -130,6 +130,14 @@ def neg_num_of(name: str) -> int:
     if not (name.startswith("neg") and name[3:].isdigit()):
         raise UserError(f"name = {name!r} is no model of this series; use 'raw', 'neg10', 'neg50' or 'reference'.")
     return int(name[3:])
+
+
+def how_to_train(name: str) -> str:
+    """Say which script trains `neg10`, `neg50`, ..., or how to make it."""
+    script, neg_num = f"finetune_{name}.sh", neg_num_of(name)
+    if (ROOT / script).is_file():
+        return f"run bash {script}"
+    return f"copy finetune_neg10.sh to {script}, set neg_num={neg_num} in it, and run it"
 
 
 KEYS = {field.upper(): field for field in Profile.model_fields if field != "name"}

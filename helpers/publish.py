@@ -8,7 +8,7 @@ from pathlib import Path
 
 from helpers.embedder_files import is_embedder
 from helpers.errors import UserError, run_command
-from helpers.profile import HUB_ID, load_profile, neg_num_of
+from helpers.profile import HUB_ID, how_to_train, load_profile, neg_num_of
 
 # What belongs to the training and not to the model; run.json also names this machine.
 LEFT_OUT = ("checkpoint-*", "run.json", "loss.jsonl", ".*")
@@ -53,7 +53,7 @@ def main() -> None:
     name, repo = words
     folder = load_profile().tuned_model(neg_num_of(name))
     if not is_embedder(folder):
-        raise UserError(f"There is no finished model in {folder}; run bash finetune_{name}.sh first.")
+        raise UserError(f"There is no finished model in {folder}; {how_to_train(name)} first.")
     files = model_files(folder)
     for file in files:
         print(f"{file.stat().st_size:12,}  {file.relative_to(folder).as_posix()}")

@@ -1,6 +1,7 @@
 """Which queries train and which evaluate, and which passages a query learns to keep away from."""
 
 import random
+from collections import Counter
 from collections.abc import Iterable
 
 from helpers.errors import UserError
@@ -39,39 +40,46 @@ def _split_rows(pairs: list[dict], share: float, seed: int) -> tuple[list[dict],
 
 
 def _split_groups(pairs: list[dict], share: float, seed: int) -> tuple[list[dict], list[dict]]:
-    groups = passage_groups(pairs)
-    order = list(range(max(groups) + 1))
+    held = held_rows([pair["positive"] for pair in pairs], round(share * len(pairs)), seed)
+    return [pair for i, pair in enumerate(pairs) if i not in held], [pairs[i] for i in sorted(held)]
+
+
+def held_rows(positives: list[list[str]], count: int, seed: int) -> set[int]:
+    """Choose at most `count` rows to set aside, so that no passage of theirs is a positive of another row.
+
+    Whole groups of rows that share passages are drawn at random; one too large for what is left stays.
+
+    Args:
+        positives: the positive passages of each row.
+    """
+    groups = passage_groups(positives)
+    order = list(range(max(groups, default=-1) + 1))
     random.Random(seed).shuffle(order)
-    sizes = [0] * len(order)
-    for group in groups:
-        sizes[group] += 1
-    chosen, count = set(), 0
-    for group in order:  # a group too large for what is left trains
-        if count + sizes[group] <= round(share * len(pairs)):
+    sizes = Counter(groups)
+    chosen, taken = set(), 0
+    for group in order:
+        if taken + sizes[group] <= count:
             chosen.add(group)
-            count += sizes[group]
-    return (
-        [pair for pair, group in zip(pairs, groups, strict=True) if group not in chosen],
-        [pair for pair, group in zip(pairs, groups, strict=True) if group in chosen],
-    )
+            taken += sizes[group]
+    return {row for row, group in enumerate(groups) if group in chosen}
 
 
-def passage_groups(pairs: list[dict]) -> list[int]:
-    """Return a group number for each pair; pairs that share a passage, directly or through others, share a group."""
+def passage_groups(positives: list[list[str]]) -> list[int]:
+    """Return a group number for each row; rows that share a passage, directly or through others, share a group."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     number: dict[str, int] = {}
     edges = [
-        (row, len(pairs) + number.setdefault(normalise(text), len(number)))
-        for row, pair in enumerate(pairs)
-        for text in pair["positive"]
+        (row, len(positives) + number.setdefault(normalise(text), len(number)))
+        for row, texts in enumerate(positives)
+        for text in texts
     ]
     rows, passages = zip(*edges, strict=True)
-    size = len(pairs) + len(number)
-    graph = coo_array(([1] * len(edges), (rows, passages)), shape=(size, size))  # queries and passages as nodes
+    size = len(positives) + len(number)
+    graph = coo_array(([1] * len(edges), (rows, passages)), shape=(size, size))  # rows and passages as nodes
     labels = connected_components(graph, directed=False)[1]
-    return labels[: len(pairs)].tolist()
+    return labels[: len(positives)].tolist()
 
 
 def negative_pool(train: list[dict], evaluation: list[dict]) -> list[str]:

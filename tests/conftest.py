@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's library is imported; without it, it tries for half a minute
@@ -16,7 +17,8 @@ from helpers.profile import KEYS, ROOT, load_profile
 
 WORDS = [a + b for a in ("ba", "de", "ki", "lo", "mu", "ra", "se", "ti") for b in ("nel", "rak", "sot", "vim", "zup")]
 
-hypothesis.settings.register_profile("any machine", deadline=None)  # the first example imports libraries
+# The first example imports libraries, and nothing is left in the folder of whoever runs the tests.
+hypothesis.settings.register_profile("any machine", deadline=None, database=None)
 hypothesis.settings.load_profile("any machine")
 
 
@@ -151,12 +153,12 @@ def tiny_m3(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def articles_hub(tiny_bert, tiny_m3):
-    """A Hub on loopback with the article's three repositories."""
+    """A Hub on loopback with the article's three repositories; a test may have altered it."""
     import loopback_hub
 
-    hub = loopback_hub.articles_hub(tiny_bert, tiny_m3, make_pairs(40)).start()
+    hub = loopback_hub.articles_hub(tiny_bert, tiny_m3, make_pairs(120)).start()
     yield hub
     hub.stop()
 
@@ -176,6 +178,7 @@ def make_profile(tmp_path, monkeypatch):
     """Return a function that loads a profile whose files go to a temporary folder."""
     monkeypatch.setattr("helpers.profile.ROOT", tmp_path)
     shutil.copytree(ROOT / "profiles", tmp_path / "profiles")
+    shutil.copy(ROOT / "finetune_neg10.sh", tmp_path)
 
     def make(name: str = "test", **settings: object):
         return load_profile(name, {key: str(value) for key, value in settings.items()})
@@ -183,25 +186,35 @@ def make_profile(tmp_path, monkeypatch):
     return make
 
 
-def run_bash(*words: object, **settings: object) -> subprocess.CompletedProcess:
-    """Run a script of the project from another folder, as a user would, with settings in the environment."""
-    environ = os.environ | {key: str(value) for key, value in settings.items()}
-    return subprocess.run(
-        ["bash", *map(str, words)], cwd="/", env=environ, capture_output=True, text=True, timeout=600, check=False
-    )
-
-
 @pytest.fixture(scope="session")
-def clean_run():
-    """Return a function that empties the folders of a run, now and when the tests are over."""
-    names = set()
+def project(tmp_path_factory) -> Path:
+    """A copy of the project, so that nobody's own data, models and results are touched; its folder has a space."""
+    ignored = (".git", ".venv*", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis", "tests", "*.log")
+    copy = tmp_path_factory.mktemp("copy") / "pro ject"
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*ignored))
+    for name in ("ft_data", "output"):
+        shutil.rmtree(copy / name)
+        (copy / name).mkdir()
+    return copy
 
-    def clean(name: str) -> str:
-        names.add(name)
-        for parent in ("ft_data", "output"):
-            shutil.rmtree(ROOT / parent / name, ignore_errors=True)
-        return name
 
-    yield clean
-    for name in names:
-        clean(name)
+def environ_of(project: Path, settings: dict[str, object]) -> dict[str, str]:
+    """Return an environment in which `helpers` are those of a copy of the project, with settings for it."""
+    environ = os.environ | {"PYTHONPATH": str(project)} | {key: str(value) for key, value in settings.items()}
+    if not environ.get("VIRTUAL_ENV") and not environ.get("CONDA_PREFIX"):  # started by the path of this very Python
+        environ |= {"VIRTUAL_ENV": sys.prefix, "PATH": f"{Path(sys.executable).parent}:{environ['PATH']}"}
+    return environ
+
+
+def run_bash(script: Path, *words: object, **settings: object) -> subprocess.CompletedProcess:
+    """Run a script of a copy of the project from another folder, as a user would, with settings in the environment."""
+    command = ["bash", str(script), *map(str, words)]
+    environ = environ_of(script.parent, settings)
+    return subprocess.run(command, cwd="/", env=environ, capture_output=True, text=True, timeout=600, check=False)
+
+
+def run_python(project: Path, *words: object, **settings: object) -> subprocess.CompletedProcess:
+    """Run Python in a copy of the project, in a fresh process."""
+    command = [sys.executable, *map(str, words)]
+    environ = environ_of(project, settings)
+    return subprocess.run(command, cwd=project, env=environ, capture_output=True, text=True, timeout=600, check=False)

@@ -1,7 +1,10 @@
 """Vectors against those computed by hand, and what is kept of them on disk."""
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
@@ -11,8 +14,9 @@ from safetensors.numpy import load_file, save_file
 
 from helpers import encoding
 from helpers.embedder_files import EmbedderSettings
-from helpers.encoding import Embedder, embedder_settings, encode, load_model, token_lengths
+from helpers.encoding import Embedder, computes_in, embedder_settings, load_model, token_lengths
 from helpers.errors import UserError
+from helpers.profile import ROOT
 
 TEXTS = [pair["positive"][0] for pair in make_pairs(40)]
 
@@ -52,14 +56,15 @@ def make_embedder(folder, profile, **changes):
 
 @pytest.mark.parametrize("budget", [1, 50, 10_000])
 def test_batches_do_not_change_the_vectors(tiny_bert, make_profile, budget):
-    embedder = make_embedder(tiny_bert, make_profile())
+    embedder = make_embedder(tiny_bert, make_profile(ENCODE_TOKENS=budget))
     texts = [text[: 5 + 3 * i] for i, text in enumerate(TEXTS)]
-    alone = np.concatenate([encode(embedder.model, [text], 24, 1) for text in texts])
-    assert np.allclose(encode(embedder.model, texts, 24, budget), alone, atol=1e-6)
+    alone = np.concatenate([embedder.encode([text], 24) for text in texts])
+    assert np.allclose(embedder.encode(texts, 24), alone, atol=1e-6)
 
 
 def test_batches_are_of_like_length_and_within_the_budget(tiny_bert, make_profile, monkeypatch):
-    model = make_embedder(tiny_bert, make_profile()).model
+    embedder = make_embedder(tiny_bert, make_profile(ENCODE_TOKENS=48))
+    model = embedder.model
     shapes = []
     forward = model.model.forward
 
@@ -69,8 +74,66 @@ def test_batches_are_of_like_length_and_within_the_budget(tiny_bert, make_profil
 
     monkeypatch.setattr(model.model, "forward", noted)
     texts = ["banel " * n for n in (1, 20, 2, 19, 1, 2, 1, 1)]  # with two special tokens: 3, 22, 4, 21, ...
-    encode(model, texts, 24, 48)
+    embedder.encode(texts, 24)
     assert shapes == [(2, 22), (6, 4)]
+
+
+def test_vectors_are_encoded_in_the_precision_of_the_training(tiny_bert, make_profile):
+    import torch
+
+    single, half = (make_embedder(tiny_bert, make_profile(PRECISION=precision)) for precision in ("fp32", "bf16"))
+    dtypes = []
+    half.model.model.register_forward_pre_hook(
+        lambda *_: dtypes.append(torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu"))
+    )
+    difference = abs(single.encode_corpus(TEXTS) - half.encode_corpus(TEXTS)).max()  # kept apart, too
+    assert set(dtypes) == {torch.bfloat16}
+    assert 1e-4 < difference < 0.05
+    assert {parameter.dtype for parameter in half.model.model.parameters()} == {torch.float32}
+    assert [computes_in(precision) for precision in ("fp32", "fp16", "bf16")] == ["fp32", "fp32", "bf16"]
+
+
+def test_out_of_memory_halves_the_budget(tiny_bert, tmp_path):
+    """In a process that may use 400 MB more than it has when the model is loaded, for a batch that takes far more."""
+    script = """
+import json, resource, sys
+import numpy as np, psutil, torch
+from helpers.embedder_files import EmbedderSettings
+from helpers.encoding import Embedder
+from helpers.profile import load_profile
+
+torch.set_num_threads(1)
+folder = __import__("pathlib").Path(sys.argv[1])
+settings = EmbedderSettings("tiny", folder, "mean", "", "", 64, 64)
+profile = load_profile("test", {"ENCODE_TOKENS": "1000000", "BASE_MODEL": str(folder)})
+embedder = Embedder(settings, profile)
+embedder.encode(["banel"], 64)
+limit = psutil.Process().memory_info().vms + 400 * 2**20
+texts = [f"banel derak {i} " * 16 for i in range(15000)]
+alone = embedder.encode(texts[:3], 64)
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+vectors = embedder.encode(texts, 64)
+lengths = np.linalg.norm(vectors, axis=1)
+print(json.dumps([embedder.budget, float(abs(vectors[:3] - alone).max()), float(lengths.min())]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, tiny_bert], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    *said, result = done.stdout.splitlines()
+    budget, difference, shortest = json.loads(result)
+    assert [re.sub(r"\d+", "N", line) for line in said] == ["Out of memory at ENCODE_TOKENS=N; goes on with N."] * len(
+        said
+    )
+    assert said
+    assert budget < 500_000
+    assert difference < 1e-6
+    assert shortest == pytest.approx(1, abs=1e-5)
+
+
+def test_a_text_that_does_not_fit_is_one_sentence(tiny_bert, make_profile):
+    with pytest.raises(UserError, match="tiny: not even one text of 24 tokens fits into memory; lower QUERY_MAX_LEN"):
+        make_embedder(tiny_bert, make_profile())._halve(texts=1, tokens=24)
 
 
 @pytest.fixture
@@ -78,15 +141,16 @@ def calls(monkeypatch):
     """Counts what is encoded and loaded."""
     counts = Counter()
 
-    def counted_encode(model, texts, *rest):
+    def counted_encode(self, texts, max_len):
         counts["texts"] += len(texts)
-        return encode(model, texts, *rest)
+        return encode(self, texts, max_len)
 
     def counted_load(*args):
         counts["loads"] += 1
         return load_model(*args)
 
-    monkeypatch.setattr(encoding, "encode", counted_encode)
+    encode = Embedder.encode
+    monkeypatch.setattr(Embedder, "encode", counted_encode)
     monkeypatch.setattr(encoding, "load_model", counted_load)
     return counts
 
@@ -151,20 +215,21 @@ def test_a_broken_encoding_leaves_nothing(tiny_bert, make_profile, monkeypatch):
     monkeypatch.setattr(encoding, "BLOCK", 10)
     done = 0
 
-    def failing(model, texts, *rest):
+    def failing(self, texts, max_len):
         nonlocal done
         if done == 2:
             raise OSError(28, "No space left on device")
         done += 1
-        return encode(model, texts, *rest)
+        return encode(self, texts, max_len)
 
-    monkeypatch.setattr(encoding, "encode", failing)
+    encode = Embedder.encode
+    monkeypatch.setattr(Embedder, "encode", failing)
     with pytest.raises(UserError, match="was not written: No space left on device"):
         embedder.encode_corpus(TEXTS)
     assert not list((profile.output_dir / "vectors").iterdir())
-    monkeypatch.setattr(encoding, "encode", encode)
+    monkeypatch.setattr(Embedder, "encode", encode)
     blocks = embedder.encode_corpus(TEXTS)  # four blocks of ten
-    assert np.allclose(blocks, encode(embedder.model, TEXTS, 24, 10_000), atol=1e-6)
+    assert np.allclose(blocks, embedder.encode(TEXTS, 24), atol=1e-6)
 
 
 def test_a_question_gets_the_instruction_and_is_not_kept(tiny_bert, make_profile):

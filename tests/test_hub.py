@@ -25,6 +25,9 @@ CONFIGS = ["config.json", "tokenizer.json", "tokenizer_config.json"]
 @pytest.fixture
 def ask(articles_hub, tmp_path):
     """Return a function that runs Python with a cache of its own and the Hub on loopback for its Hub."""
+    articles_hub.asked.clear()
+    articles_hub.served.clear()
+    articles_hub.faults.clear()
 
     def run(*words, **settings):
         environ = os.environ | {"HF_ENDPOINT": articles_hub.url, "HF_HOME": str(tmp_path / "hf home")}
@@ -59,18 +62,18 @@ def test_a_model_of_pickled_weights_and_its_modules(ask, articles_hub):
 def test_of_a_data_set_one_split_is_fetched(ask, articles_hub):
     done = ask(*PAIRS)
     assert done.returncode == 0, done.stderr
-    assert [pair["query"] for pair in json.loads(done.stdout)] == [pair["query"] for pair in make_pairs(40)]
+    assert [pair["query"] for pair in json.loads(done.stdout)] == [pair["query"] for pair in make_pairs(120)]
     assert articles_hub.fetched(MSMARCO) == ["README.md", "data/dev-00000-of-00001.parquet"]
     assert ask(*PAIRS, HF_HUB_OFFLINE="1").stdout == done.stdout
     wrong = ask(*PAIRS, DATASET_SPLIT="test")
     assert wrong.stderr == f"error: DATASET_SPLIT=test: {MSMARCO} has the splits train, dev; set it to one of them.\n"
 
 
-def test_a_cut_stream_is_resumed_within_the_call(ask, articles_hub):
+def test_a_cut_stream_is_resumed_within_the_call(ask, articles_hub, monkeypatch):
     """The client keeps what has come in pieces of ten megabytes, so the file has two and a half of them."""
     piece = 10 * 2**20
     content = os.urandom(piece) + bytes(piece) + os.urandom(piece // 2)
-    articles_hub.repos["models", BERT].files["model.safetensors"] = content
+    monkeypatch.setitem(articles_hub.repos["models", BERT].files, "model.safetensors", content)
     articles_hub.faults.append(Fault("*/model.safetensors", cut_after=piece + 5000, times=2))
     done = ask(*MODEL)
     assert done.returncode == 0, done.stderr

@@ -113,6 +113,23 @@ def test_force_replaces_only_when_all_is_well(profile, monkeypatch, capsys):
     assert said == "audit      left out: there is no evaluation set yet, see notebooks/02_build_eval_dataset.ipynb\n"
 
 
+def test_scores_that_these_rows_cannot_give_are_refused(make_profile, tiny_bert, capsys, monkeypatch):
+    profile = make_profile(BASE_MODEL=tiny_bert, EVAL_STEPS=5, **SETTINGS)
+    rows = make_rows(20, 10)
+    write_jsonl(profile.training_file(10), rows)
+    monkeypatch.setenv("CHECK", "1")
+    check_training(10, profile)
+    assert "examples   18 queries, 2 more held out to score every 5 steps" in capsys.readouterr().out
+    write_jsonl(profile.training_file(10), rows[:9])
+    with pytest.raises(
+        UserError, match="EVAL_STEPS=5: none of 9 training queries can be held out .*; set EVAL_STEPS=0"
+    ):
+        check_training(10, profile)
+    write_jsonl(profile.training_file(10), make_rows(11, 10))  # each has all the others; one of them is held out
+    with pytest.raises(UserError, match="EVAL_STEPS=5: .* left with 9 negatives, but GROUP_SIZE=11 draws 10; set EVAL"):
+        check_training(10, profile.model_copy(update={"group_size": 11}))
+
+
 def test_the_audit_is_told_before_a_training(profile, capsys):
     from helpers.corpus import corpus_rows
     from helpers.evalset import build_eval_rows, save_eval_set
@@ -134,7 +151,8 @@ def test_the_machine_has_what_is_asked_for(make_profile, monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert check_machine(make_profile()) == "fp32 on the CPU"
-    assert "PRECISION=fp16 is for CUDA cards" in check_machine(make_profile(PRECISION="fp16"))
+    assert check_machine(make_profile(PRECISION="fp16")) == "fp32 on the CPU; PRECISION=fp16 is for CUDA cards"
+    assert check_machine(make_profile(PRECISION="bf16")) == "bf16 on the CPU"
     with pytest.raises(UserError, match="NODE_RANK=2: with NNODES=2 it is below 2"):
         check_machine(make_profile(NNODES=2, NODE_RANK=2))
     with pytest.raises(UserError, match="CROSS_DEVICE_NEGATIVES=1 needs several processes"):
@@ -157,11 +175,12 @@ def test_the_machine_has_what_is_asked_for(make_profile, monkeypatch):
         ({"EPOCHS": 2, "BATCH_SIZE": 8}, {"steps": 24, "negatives": 63}),
         ({"NPROC": 2}, {"steps": 12, "batch": 8, "negatives": 31}),
         ({"NPROC": 2, "NNODES": 2, "CROSS_DEVICE_NEGATIVES": 1}, {"steps": 6, "batch": 16, "negatives": 127}),
-        ({"EVAL_STEPS": 5}, {"examples": 81, "held_out": 9, "steps": 21}),
+        ({"EPOCHS": 0.5}, {"examples": 90, "held_out": 7, "steps": 12}),
     ],
 )
 def test_the_plan(make_profile, tiny_bert, settings, expected):
-    plan = make_plan(make_rows(90, 10), make_profile(BASE_MODEL=tiny_bert, **SETTINGS, **settings), half=False)
+    profile = make_profile(BASE_MODEL=tiny_bert, **SETTINGS, **settings)
+    plan = make_plan(make_rows(90, 10), 7, profile, half=False)
     assert {name: getattr(plan, name) for name in expected} == expected
 
 
@@ -170,7 +189,7 @@ def test_tokens_and_memory_by_hand(make_profile, tiny_bert):
 
     profile = make_profile(BASE_MODEL=tiny_bert, **SETTINGS, QUERY_MAX_LEN=5)
     rows = make_rows(30, 10)
-    plan = make_plan(rows, profile, half=False)
+    plan = make_plan(rows, 0, profile, half=False)
     tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
     lengths = [len(tokenizer(text)["input_ids"]) for row in rows for text in (row["pos"][0], row["neg"][0])]
     assert plan.query_tokens == 5
@@ -184,7 +203,7 @@ def test_tokens_and_memory_by_hand(make_profile, tiny_bert):
     longest = max(lengths)
     kept = 2 * 2 * 32 * (4 * 5 * (34 + 5 * 2 * 5 / 32) + 32 * longest * (34 + 5 * 2 * longest / 32))
     assert plan.memory == pytest.approx(16 * parameters + kept, rel=1e-6)
-    cached = make_plan(rows, profile.model_copy(update={"grad_cache": 4}), half=False)
+    cached = make_plan(rows, 0, profile.model_copy(update={"grad_cache": 4}), half=False)
     assert cached.memory - 16 * parameters == pytest.approx((plan.memory - 16 * parameters) / 8, rel=0.1)
 
 

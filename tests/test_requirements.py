@@ -47,50 +47,144 @@ def test_another_clone_in_the_same_environment_is_noticed(tmp_path):
 def elsewhere(tmp_path):
     """Return a function that sources environment.sh in a copy of the project, with a `python` that notes its calls.
 
-    That python has no packages, so the pins are missing; `python3 -m venv` makes an environment with another such one.
+    `python3 -m venv` makes an environment with another such python, to which pip brings the requirements after a while.
     """
     project, stub = tmp_path / "pro ject", tmp_path / "bin"
-    for name in ("helpers/environment.sh", "helpers/installed.py", "requirements.txt"):
+    for name in ("helpers/environment.sh", "helpers/installed.py", "requirements.txt", "requirements-gpu.txt"):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, project / name)
     stub.mkdir()
-    (stub / "python").write_text(f'#!/bin/bash\necho "$PWD: $*" >> "{tmp_path}/calls"\n[[ $1 != *installed.py ]]\n')
-    (stub / "python3").write_text(
-        f'#!/bin/bash\necho "python3 $*" >> "{tmp_path}/calls"\n[[ $2 != venv ]] && exit "${{OLD:-0}}"\n'
-        f'mkdir -p "$3/bin" && cp "{stub}/python" "$3/bin" && printf VIRTUAL_ENV=%q "$3" > "$3/bin/activate"\n'
+    (stub / "python").write_text(
+        f"""#!/bin/bash
+echo "$PWD: $*" >> "{tmp_path}/calls"
+case "$*" in
+  *installed.py) echo "${{IN_FORCE:-requirements.txt}}"; [[ -e "{tmp_path}/installed" ]] ;;
+  *pip*) sleep 1; touch "{tmp_path}/installed" ;;
+  *) exit 1 ;;
+esac
+"""
     )
+    (stub / "python3").write_text(
+        f"""#!/bin/bash
+if [[ $2 != venv ]]; then exec {sys.executable} "$@"; fi
+echo "python3 $*" >> "{tmp_path}/calls"
+mkdir -p "$3/bin" && cp "{stub}/python" "$3/bin"
+printf "VIRTUAL_ENV=%q; PATH=%q:$PATH" "$3" "$3/bin" > "$3/bin/activate"
+"""
+    )
+    (stub / "uname").write_text("#!/bin/bash\necho Linux\n")
     for path in stub.iterdir():
         path.chmod(0o755)
 
-    def source(**variables):
-        environ = {"PATH": f"{stub}:{os.environ['PATH']}", **variables}
-        command = ["bash", "-euc", 'source "$0"', str(project / "helpers/environment.sh")]
-        done = subprocess.run(command, env=environ, cwd="/", capture_output=True, text=True, check=False)
-        return done, (tmp_path / "calls").read_text()
+    def start(**variables):
+        environ = {"PATH": f"{stub}:/usr/bin:/bin", **variables}
+        command = ["bash", "-euc", 'source "$0"; echo "ready: $VIRTUAL_ENV"', str(project / "helpers/environment.sh")]
+        return subprocess.Popen(
+            command, env=environ, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
 
+    def source(**variables):
+        process = start(**variables)
+        out, errors = process.communicate(timeout=60)
+        calls = tmp_path / "calls"
+        return process.returncode, out, errors, calls.read_text() if calls.exists() else ""
+
+    source.start = start
     return project, source
 
 
-@pytest.mark.parametrize("kind", ["VIRTUAL_ENV", "CONDA_PREFIX"])
-def test_an_active_environment_is_used(elsewhere, kind):
+@pytest.mark.parametrize(
+    "active",
+    [{"VIRTUAL_ENV": "/mine"}, {"CONDA_PREFIX": "/mine", "CONDA_DEFAULT_ENV": "work"}],
+    ids=lambda v: next(iter(v)),
+)
+def test_an_environment_of_someones_own_is_not_filled_without_a_word(elsewhere, active):
     project, source = elsewhere
-    done, calls = source(**{kind: "/mine"})
-    assert done.returncode == 0
-    assert "Installing requirements.txt into /mine" in done.stdout
-    assert calls.endswith(f"{project}: -m pip install -r requirements.txt\n")
-    assert "venv" not in calls
+    status, out, errors, calls = source(**active)
+    assert (status, out) == (2, "")
+    assert errors == (
+        f"error: /mine lacks some of requirements.txt; in {project} run pip install -r requirements.txt, "
+        "or deactivate it to have a .venv made.\n"
+    )
+    assert "pip" not in calls
+    (project.parent / "installed").touch()
+    assert source(**active | {"VIRTUAL_ENV": "/mine"})[:3] == (0, "ready: /mine\n", "")
 
 
-def test_without_one_a_venv_is_made(elsewhere):
+@pytest.mark.parametrize("base", [{"CONDA_DEFAULT_ENV": "base"}, {}])
+def test_condas_base_is_left_alone(elsewhere, tmp_path, base):
     project, source = elsewhere
-    done, calls = source()
-    assert done.returncode == 0
+    (tmp_path / "conda" / "condabin").mkdir(parents=True)
+    status, out, _, calls = source(CONDA_PREFIX=str(tmp_path / "conda"), **base)
+    assert status == 0
+    assert out.endswith(f"ready: {project}/.venv\n")
     assert f"python3 -m venv {project}/.venv\n" in calls
-    assert f"Installing requirements.txt into {project}/.venv" in done.stdout
-    assert source()[1].count("-m venv") == 1
+
+
+def test_without_one_a_venv_is_made_once(elsewhere):
+    project, source = elsewhere
+    status, out, errors, calls = source()
+    assert (status, errors) == (0, "")
+    assert f"python3 -m venv {project}/.venv\n" in calls
+    advice, installing, ready = out.splitlines()
+    [pin] = [line.split()[0] for line in lines("requirements.txt") if line.startswith("torch==")]
+    assert advice == (
+        "No CUDA card: to spare gigabytes, stop this (Ctrl-C) and take the CPU build of PyTorch first: "
+        f"{project}/.venv/bin/pip install {pin} --index-url https://download.pytorch.org/whl/cpu"
+    )
+    assert installing == f"Installing requirements.txt into {project}/.venv; this takes some minutes, once."
+    assert ready == f"ready: {project}/.venv"
+    assert calls.endswith(f"{project}: -m pip install -r requirements.txt\n")
+    again = source()
+    assert again[1] == f"ready: {project}/.venv\n"
+    assert again[3].count("-m venv") == again[3].count("-m pip") == 1
+
+
+def test_two_scripts_at_once_fill_it_once(elsewhere):
+    project, source = elsewhere
+    both = [source.start() for _ in range(2)]
+    said = [process.communicate(timeout=60)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sum("Installing requirements.txt" in out for out in said) == 1
+    assert sum(f"Another script is filling {project}/.venv; waiting for it." in out for out in said) == 1
+    assert all(out.endswith(f"ready: {project}/.venv\n") for out in said)
+    assert source()[3].count("-m venv") == 1
+
+
+def test_what_is_in_force_stays_in_force(elsewhere):
+    project, source = elsewhere
+    *_, calls = source(IN_FORCE="requirements-gpu.txt")
+    assert calls.endswith(f"{project}: -m pip install -r requirements-gpu.txt\n")
+
+
+def test_faiss_for_a_gpu_decides_what_is_in_force(tmp_path):
+    """By the metadata that pip writes, in a folder of a stand-in for the package."""
+    info = tmp_path / "faiss_gpu-1.15.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: faiss-gpu\nVersion: 1.15.1\n")
+    found = [
+        subprocess.run(
+            [sys.executable, ROOT / "helpers/installed.py"],
+            env=os.environ | {"PYTHONPATH": path},
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
+        for path in ("", str(tmp_path))
+    ]
+    assert found[1] == "requirements-gpu.txt\n"
+    assert found[0] == ("requirements.txt\n" if installed(ROOT / "requirements.txt") else "requirements-gpu.txt\n")
 
 
 def test_an_old_python_is_one_sentence(elsewhere):
-    done, _ = elsewhere[1](OLD="1")
-    assert done.returncode == 2
-    assert done.stderr == "error: Python 3.11 or newer is needed; install it, or activate an environment that has it.\n"
+    project, source = elsewhere
+    (project.parent / "bin" / "python3").write_text("#!/bin/bash\nexit 1\n")
+    status, _, errors, _ = source()
+    assert status == 2
+    assert errors == "error: Python 3.11 or newer is needed; install it, or activate an environment that has it.\n"
+
+
+def test_the_readme_gives_the_same_advice():
+    [pin] = [line.split()[0] for line in lines("requirements.txt") if line.startswith("torch==")]
+    assert f"pip install {pin} --index-url https://download.pytorch.org/whl/cpu" in (ROOT / "README.md").read_text()

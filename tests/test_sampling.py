@@ -71,7 +71,7 @@ def test_negatives_are_uniform():
 
 def test_groups_join_through_shared_passages():
     pairs = pairs_of([["a", "b"], ["c"], ["B "], ["d"], ["c", "a"]])
-    groups = passage_groups(pairs)
+    groups = passage_groups([pair["positive"] for pair in pairs])
     assert groups[0] == groups[1] == groups[2] == groups[4] != groups[3]
 
 

@@ -4,14 +4,11 @@ In a copy of the project, so that nobody's own results are touched. For 04, 05 a
 holds their tables against each other.
 """
 
-import os
 import re
-import shutil
-import subprocess
-import sys
 
 import nbformat
 import pytest
+from conftest import run_python
 
 from helpers.profile import ROOT
 
@@ -20,16 +17,6 @@ pytestmark = pytest.mark.slow
 SECONDS = re.compile(r"\d+\.\d+ s\b")
 NUMBER = re.compile(r"-?\d+\.\d+")
 ELSEWHERE = "results_table"  # its rows are all results so far, of which the copy has fewer
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    skip = shutil.ignore_patterns(
-        ".git", ".venv", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis", "demo*", "test*"
-    )
-    copy = shutil.copytree(ROOT, tmp_path_factory.mktemp("copy") / "project", ignore=skip)
-    shutil.copy(ROOT / "profiles" / "demo.env", copy / "profiles")
-    return copy
 
 
 def lines(cell):
@@ -50,15 +37,7 @@ def same(a, b):
 )
 def test_the_tables_are_what_the_code_prints(project, words):
     stem, *_ = words.split()
-    environ = os.environ | {"PYTHONPATH": str(project), "PROFILE": "demo"}
-    done = subprocess.run(
-        [sys.executable, "-m", "helpers.notebook", "run", *words.split()],
-        cwd=project,
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_python(project, "-m", "helpers.notebook", "run", *words.split(), PROFILE="demo")
     assert done.returncode == 0, done.stderr
     [executed] = (project / "output" / "demo" / "notebooks").glob(f"{stem}*.ipynb")
     cells = [c for c in nbformat.read(executed, 4).cells if "injected-parameters" not in c.metadata.get("tags", [])]

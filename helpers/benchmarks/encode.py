@@ -1,4 +1,4 @@
-"""Texts a second of our `encode` beside the plain ones of FlagEmbedding and sentence-transformers, in one run.
+"""Texts a second of our `Embedder.encode` beside the plain ones of FlagEmbedding and sentence-transformers, in one run.
 
 `python -m helpers.benchmarks.encode [NAME]` encodes the profile's corpus with one of its embedders: `reference` (the
 default), `neg10`, ... All three start from the texts and keep the settings that their authors chose.
@@ -12,7 +12,7 @@ from statistics import median
 import numpy as np
 
 from helpers.embedder_files import EmbedderSettings
-from helpers.encoding import embedder_settings, encode, load_model
+from helpers.encoding import Embedder, computes_in, embedder_settings, load_model
 from helpers.errors import UserError, run_command
 from helpers.evalset import load_eval_set
 from helpers.profile import Profile, load_profile
@@ -27,16 +27,13 @@ def encoders(settings: EmbedderSettings, profile: Profile) -> dict[str, Encode]:
     import torch
     from sentence_transformers import SentenceTransformer
 
-    ours, flag = load_model(settings, profile), load_model(settings, profile)
-    half = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(profile.precision)
-    dtype = half if torch.cuda.is_available() and half else torch.float32
+    precision = computes_in(profile.precision) if torch.cuda.is_available() else "fp32"  # a CPU rounds for nothing
+    ours, flag = Embedder(settings, profile), load_model(settings, precision)
+    dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
     sbert = SentenceTransformer(str(settings.folder), model_kwargs={"dtype": dtype})
     return {
-        "ours": lambda texts: encode(
-            ours,
-            [settings.passage_instruction + text for text in texts],
-            settings.passage_max_len,
-            profile.encode_tokens,
+        "ours": lambda texts: ours.encode(
+            [settings.passage_instruction + text for text in texts], settings.passage_max_len
         ),
         "FlagEmbedding": lambda texts: flag.encode_corpus(texts),
         "sentence-transformers": lambda texts: sbert.encode_document(texts, normalize_embeddings=True),

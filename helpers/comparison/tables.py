@@ -5,13 +5,13 @@ from itertools import combinations
 import pandas as pd
 
 from helpers.article_metrics import article_metrics
-from helpers.comparison.significance import bootstrap_interval, holm, paired_difference
+from helpers.comparison.significance import LEVEL, bootstrap_interval, paired_difference
 from helpers.evalset import EvalSet
 from helpers.metrics import DEPTH
 from helpers.report import COLUMNS, excerpt, positive_rank
 from helpers.trec import Qrels, Run, ranking
 
-ALPHA = 0.05  # below it, a corrected p counts as a difference shown
+ALPHA = 1 - LEVEL  # below it, a corrected p counts as a difference shown
 
 
 def intervals_table(results: dict[str, dict], seed: int) -> pd.DataFrame:
@@ -27,19 +27,23 @@ def intervals_table(results: dict[str, dict], seed: int) -> pd.DataFrame:
 
 
 def pairs_table(results: dict[str, dict], measure: str = "ndcg@10") -> pd.DataFrame:
-    """Return a row a pair of models: the difference, its p after Holm's correction, and what both say in words."""
+    """Return a row a pair of models: the difference with its interval, its p, and what both say in words.
+
+    Intervals and p are corrected for the number of pairs.
+    """
     pairs = list(combinations(results, 2))
     values = {name: result["per_query"][measure] for name, result in results.items()}
-    found = [paired_difference(list(values[b].values()), [values[a][q] for q in values[b]]) for a, b in pairs]
-    rows = [
-        {
-            "pair": f"{b} - {a}",
-            "difference": f"{difference.mean:+.4f} ± {difference.margin:.4f}",
-            "p": f"{p:.2g}" if p >= 1e-4 else "< 0.0001",
-            "in words": in_words(a, b, difference.mean, difference.margin, p),
-        }
-        for (a, b), difference, p in zip(pairs, found, holm([d.p for d in found]), strict=True)
-    ]
+    rows = []
+    for a, b in pairs:
+        found = paired_difference(list(values[b].values()), [values[a][q] for q in values[b]], len(pairs))
+        rows.append(
+            {
+                "pair": f"{b} - {a}",
+                "difference": f"{found.mean:+.4f} ± {found.margin:.4f}",
+                "p": f"{found.p:.2g}" if found.p >= 1e-4 else "< 0.0001",
+                "in words": in_words(a, b, found.mean, found.margin, found.p),
+            }
+        )
     return pd.DataFrame(rows).set_index("pair")
 
 

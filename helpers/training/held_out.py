@@ -1,12 +1,11 @@
 """A slice of the training queries that is not trained on, to score checkpoints with."""
 
-import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from helpers.metrics import average, score_queries
-from helpers.pairs import normalise
-from helpers.recall import build_index, search
+from helpers.metrics import DEPTH, average, score_queries
+from helpers.pairs import distinct, normalise
+from helpers.sampling import held_rows, sample_negatives
 
 if TYPE_CHECKING:
     from FlagEmbedding.finetune.embedder.encoder_only.base import BiEncoderOnlyEmbedderModel
@@ -26,32 +25,40 @@ class HeldOut:
     qrels: dict[str, dict[str, int]]
 
 
-def held_out_count(rows: int) -> int:
-    """Return how many of `rows` training queries are held out."""
-    return min(QUERIES, rows // 10)
+def split_held_out(rows: list[dict], seed: int) -> tuple[list[dict], list[dict]]:
+    """Return the rows that train and those that are held out: a tenth, at most `QUERIES`, none where that is none.
+
+    No passage of a held-out query stands in a row that trains: rows that share positives stay together, and where one
+    was drawn as a negative another passage is drawn in its place.
+    """
+    held = held_rows([row["pos"] for row in rows], min(QUERIES, len(rows) // 10), seed)
+    kept = [row for i, row in enumerate(rows) if i not in held]
+    aside = {normalise(text) for i in held for text in rows[i]["pos"]}
+    left = [[text for text in row["neg"] if normalise(text) not in aside] for row in kept]
+    missing = [len(row["neg"]) - len(texts) for row, texts in zip(kept, left, strict=True)]
+    taken = (row["pos"] + texts for row, texts in zip(kept, left, strict=True))
+    pool = distinct(text for row in kept for text in row["pos"])
+    drawn = sample_negatives(taken, pool, max(missing, default=0), seed)
+    train = [
+        row | {"neg": texts + more[:count]} for row, texts, more, count in zip(kept, left, drawn, missing, strict=True)
+    ]
+    return train, [rows[i] for i in sorted(held)]
 
 
-def split_held_out(rows: list[dict], seed: int) -> tuple[list[int], list[int]]:
-    """Return the places of the rows that train and of those that are held out; the same for the same seed."""
-    held = set(random.Random(seed).sample(range(len(rows)), held_out_count(len(rows))))
-    return [i for i in range(len(rows)) if i not in held], sorted(held)
-
-
-def build_held_out(rows: list[dict], held: list[int], instruction: str) -> HeldOut:
+def build_held_out(train: list[dict], held: list[dict], instruction: str) -> HeldOut:
     """Build the retrieval task of the held-out rows: their positives among those of other rows, `CORPUS` in all.
 
     Negatives are left alone, so that the task is the same however many a row has.
     """
     queries, corpus, qrels, docids = {}, {}, {}, {}
-    others = [i for i in range(len(rows)) if i not in set(held)]
-    for i in held + others:
-        if i not in held and len(corpus) >= CORPUS:
+    for i, row in enumerate(held + train):
+        if i >= len(held) and len(corpus) >= CORPUS:
             break
-        for text in rows[i]["pos"]:
+        for text in row["pos"]:
             docid = docids.setdefault(normalise(text), f"d{len(docids)}")
             corpus.setdefault(docid, text)
-            if i in held:
-                queries[f"q{i}"] = instruction + rows[i]["query"]
+            if i < len(held):
+                queries[f"q{i}"] = instruction + row["query"]
                 qrels.setdefault(f"q{i}", {})[docid] = 1
     return HeldOut(queries, corpus, qrels)
 
@@ -66,14 +73,14 @@ def held_out_ndcg(
     """Return the mean nDCG@10 of the held-out queries; dropout is off meanwhile, and no random number is drawn."""
     import torch
 
-    def encode(texts: list[str], max_len: int):
+    def encode(texts: list[str], max_len: int) -> torch.Tensor:
         batches = []
         for start in range(0, len(texts), BATCH):
             inputs = tokenizer(
                 texts[start : start + BATCH], truncation=True, max_length=max_len, padding=True, return_tensors="pt"
             )
-            batches.append(model.encode([inputs.to(device)]).float().cpu())
-        return torch.cat(batches).numpy()  # (texts, dim)
+            batches.append(model.encode([inputs.to(device)]).float())
+        return torch.cat(batches)  # (texts, dim)
 
     device = next(model.parameters()).device
     training = model.training
@@ -81,6 +88,13 @@ def held_out_ndcg(
     with torch.no_grad():
         passages = encode(list(held_out.corpus.values()), passage_max_len)
         queries = encode(list(held_out.queries.values()), query_max_len)
+        with torch.autocast(device.type, enabled=False):  # in half precision close passages would tie
+            # Not by FAISS, which would take its own memory on every card beside the training's.
+            scores, rows = (queries @ passages.T).topk(min(DEPTH, len(passages)))  # (queries, depth) each
     model.train(training)
-    run = search(build_index(passages), queries, list(held_out.queries), list(held_out.corpus))
+    docids = list(held_out.corpus)
+    run = {
+        query_id: {docids[row]: score for row, score in zip(*found, strict=True)}
+        for query_id, *found in zip(held_out.queries, rows.tolist(), scores.tolist(), strict=True)
+    }
     return average(score_queries(held_out.qrels, run))["ndcg@10"]

@@ -8,7 +8,6 @@ from pathlib import Path
 from helpers.encoding import token_lengths
 from helpers.models import model_folder
 from helpers.profile import Profile
-from helpers.training.held_out import held_out_count
 
 SAMPLE = 200  # rows whose texts are tokenised for the estimate
 STATE_BYTES = 16  # a parameter: float32 weight, gradient and Adam's two moments
@@ -61,14 +60,14 @@ def activation_bytes(texts: int, tokens: int, hidden: int, layers: int, heads: i
     return round(layer * layers * (1 if half else 2))
 
 
-def make_plan(rows: list[dict], profile: Profile, half: bool) -> Plan:
+def make_plan(rows: list[dict], held_out: int, profile: Profile, half: bool) -> Plan:
     """Reckon a training on `rows`.
 
     Args:
+        held_out: how many more rows score checkpoints.
         half: whether it computes in half precision.
     """
-    held_out = held_out_count(len(rows)) if profile.eval_steps else 0
-    examples = len(rows) - held_out
+    examples = len(rows)
     steps_an_epoch = math.ceil(examples / (profile.batch_size * profile.processes))
     folder = model_folder(profile.base_model, profile.base_revision)
     parameters, hidden, layers, heads = count_parameters(folder, profile.base_layers)

@@ -1,0 +1,63 @@
+"""The contrastive loss, in which no passage that answers a query competes with the one that was drawn for it.
+
+In a batch a query meets the passages of all others, and among them may be a positive of its own: a copy of the gold
+passage, another of its positives, or one drawn as somebody's negative. Taught to keep away from it, the model would
+unlearn what its gold passage teaches.
+"""
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+from helpers.pairs import normalise
+
+
+def text_id(text: str) -> int:
+    """Return a number for a text, of 63 bits, the same in every process and for texts that count as one."""
+    digest = hashlib.blake2b(normalise(text).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+class MaskedLoss(torch.nn.CrossEntropyLoss):
+    """Cross-entropy in the place of the one in FlagEmbedding's model; without false negatives it is the same.
+
+    Attributes:
+        world_size: how many processes let their passages compete with each other's. Each computes the loss of all their
+            queries, but its gradient reaches its own vectors alone; averaged over them it would be a `world_size`-th.
+    """
+
+    answers: Tensor | None = None
+
+    def __init__(self, world_size: int = 1):
+        """Take the number of processes."""
+        super().__init__()
+        self.world_size = world_size
+
+    def see(self, passage_ids: Tensor, positive_ids: Tensor) -> None:
+        """Note which passages of the batch answer which query.
+
+        Args:
+            passage_ids: (passages,), `text_id` of each.
+            positive_ids: (queries, positives), those of all of a query's positives; -1 fills the row.
+        """
+        self.answers = torch.zeros(len(positive_ids), len(passage_ids), dtype=torch.bool, device=passage_ids.device)
+        for column in positive_ids.T:
+            self.answers |= column[:, None] == passage_ids
+
+    def forward(self, scores: Tensor, target: Tensor) -> Tensor:
+        """Return the mean loss.
+
+        Args:
+            scores: (queries, passages).
+            target: (queries,), the column of each query's gold passage.
+        """
+        if (
+            self.answers is not None and self.answers.shape == scores.shape
+        ):  # the score of one group alone has no others
+            competes = self.answers.scatter(1, target[:, None], False).logical_not()
+            scores = scores.where(competes, torch.finfo(scores.dtype).min)
+        loss = super().forward(scores, target)
+        if self.world_size > 1 and loss.requires_grad:
+            loss.register_hook(lambda gradient: gradient * self.world_size)
+        return loss
