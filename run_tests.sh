@@ -3,7 +3,7 @@
 #
 #   needs   Python 3.11 or newer; no network once the requirements are installed
 #   takes   10 minutes on two CPU cores, after the installation
-#   leaves  nothing
+#   leaves  the caches of pytest and ruff, which git ignores; tests that run scripts do it in a copy of the project
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 source helpers/environment.sh

@@ -136,3 +136,27 @@ def test_opening(path):
 def test_links_lead_somewhere(path):
     for target in re.findall(r"\]\(([^)#:\s]+)\)", path.read_text(encoding="utf8")):
         assert (path.parent / target).exists(), target
+
+
+def test_what_the_prose_says_of_the_demo_a_cell_has_printed():
+    """A figure of three decimals in a sentence about `demo` stands in an output of the series, or in the README."""
+    printed = (ROOT / "README.md").read_text()
+    for path in PATHS:
+        printed += "".join(str(cell.get("outputs", "")) for cell in read(path))
+    for path in PATHS:
+        for cell in read(path):
+            for sentence in re.split(r"(?<=[.:;])\s", cell.source if cell.cell_type == "markdown" else ""):
+                if "`demo`" in sentence:
+                    assert all(figure in printed for figure in re.findall(r"\d\.\d{3}", sentence)), sentence
+
+
+def test_the_readme_says_what_notebook_03_prints():
+    [line] = [
+        output.text
+        for cell in code_cells(EVALUATIONS[0])
+        for output in cell.outputs
+        if "without it" in output.get("text", "")
+    ]
+    assert f"without it, it reaches an nDCG@10 of {line.split()[-1]} " in " ".join(
+        (ROOT / "README.md").read_text().split()
+    )
