@@ -178,7 +178,8 @@ def make_profile(tmp_path, monkeypatch):
     """Return a function that loads a profile whose files go to a temporary folder."""
     monkeypatch.setattr("helpers.profile.ROOT", tmp_path)
     shutil.copytree(ROOT / "profiles", tmp_path / "profiles")
-    shutil.copy(ROOT / "finetune_neg10.sh", tmp_path)
+    for script in ROOT.glob("finetune_*.sh"):
+        shutil.copy(script, tmp_path)
 
     def make(name: str = "test", **settings: object):
         return load_profile(name, {key: str(value) for key, value in settings.items()})

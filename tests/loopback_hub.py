@@ -99,6 +99,8 @@ class Answers:
         path = unquote(urlsplit(self.path).path)
         self.hub.asked.append(("POST", path, ""))
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if path == "/api/validate-yaml":
+            return self.reply(200, {"errors": [], "warnings": []})
         if not self.headers.get("Authorization"):
             return self.refuse(401, "")
         if path == "/api/repos/create":

@@ -50,8 +50,10 @@ def test_another_model_of_the_same_name_is_cut_anew(make_profile, tiny_bert, cer
     assert configs == [0.1, 0.0]
 
 
-def test_two_processes_cut_one_model_at_once(project, tiny_bert):
-    environ = environ_of(project, {"PROFILE": "test", "BASE_MODEL": tiny_bert, "BASE_LAYERS": 1})
+def test_two_processes_cut_one_model_at_once(project, tiny_bert, tmp_path):
+    pairs = tmp_path / "cut at once.jsonl"
+    pairs.touch()
+    environ = environ_of(project, {"PROFILE": "test", "DATASET": pairs, "BASE_MODEL": tiny_bert, "BASE_LAYERS": 1})
     command = [sys.executable, "-m", "helpers.models"]
     both = [subprocess.Popen(command, cwd=project, env=environ, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     [folder] = {process.communicate(timeout=120)[0].strip() for process in both}
