@@ -11,6 +11,8 @@ try:
     fcntl.flock(int(sys.argv[1]), fcntl.LOCK_EX | (0 if "wait" in sys.argv else fcntl.LOCK_NB))
 except BlockingIOError:
     sys.exit(1)
+except OSError as error:  # some file systems have no locks
+    print(f"warning: no lock on this file system ({error.strerror}); do not start a script twice.", file=sys.stderr)
 END
 }
 

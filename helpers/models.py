@@ -45,7 +45,15 @@ SETTINGS = (
     "sentence_bert_config.json",
     "config_sentence_transformers.json",
 )
-VOCABULARIES = ("vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
+VOCABULARIES = (
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "spm.model",
+    "tokenizer.model",
+)
 
 
 def model_folder(name: str, revision: str = "") -> Path:

@@ -87,8 +87,14 @@ def _read_dataset(profile: Profile) -> Iterator[tuple[int, dict]]:
 
 def _listed(name: str, commit: str) -> list[str]:
     from huggingface_hub import get_cached_repo_tree  # kept by `fetch`, so it is there without a connection, too
+    from huggingface_hub.errors import CachedRepoTreeNotFoundError
 
-    return [file.path for file in get_cached_repo_tree(name, repo_type="dataset", revision=commit)]
+    try:
+        return [file.path for file in get_cached_repo_tree(name, repo_type="dataset", revision=commit)]
+    except CachedRepoTreeNotFoundError as error:  # fetched by another program
+        raise UserError(
+            f"{name}: the list of its files is not on this disk; run this once with a connection."
+        ) from error
 
 
 def _split_files(folder: Path, split: str, name: str) -> list[str]:

@@ -31,7 +31,7 @@ def split_held_out(rows: list[dict], seed: int) -> tuple[list[dict], list[dict]]
     No passage of a held-out query stands in a row that trains: rows that share positives stay together, and where one
     was drawn as a negative another passage is drawn in its place.
     """
-    held = held_rows([row["pos"] for row in rows], min(QUERIES, len(rows) // 10), seed)
+    held = held_rows([[*row["pos"], row["query"]] for row in rows], min(QUERIES, len(rows) // 10), seed)
     kept = [row for i, row in enumerate(rows) if i not in held]
     aside = {normalise(text) for i in held for text in rows[i]["pos"]}
     left = [[text for text in row["neg"] if normalise(text) not in aside] for row in kept]
