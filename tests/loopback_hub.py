@@ -108,7 +108,9 @@ class Answers:
             name = f"{wanted['organization']}/{wanted['name']}" if wanted.get("organization") else wanted["name"]
             if ("models", name) in self.hub.repos:
                 return self.reply(409, {"error": "exists"})
-            self.hub.repos["models", name] = Repo("0" * 40, {}, private=bool(wanted.get("private")))
+            self.hub.repos["models", name] = Repo(
+                "0" * 40, {}, private="private" in (wanted.get("visibility"), wanted.get("private") and "private")
+            )
             return self.reply(200, {"url": f"{self.hub.url}/{name}", "name": name, "id": name})
         if match := re.fullmatch(rf"/api/{REPO}/preupload/main", path):
             modes = [

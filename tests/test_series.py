@@ -258,7 +258,7 @@ def test_a_model_is_pushed_and_comes_back(series, project, articles_hub):
     done = run_python(project, *words, **settings)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
     assert "you/your-model was not pushed" in done.stderr
-    done = run_python(project, *words, **settings | {"HF_TOKEN": "hf_token"})
+    done = run_python(project, *words, **settings | {"HF_TOKEN": "hf_token", "HF_HUB_DISABLE_XET": 1})
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith(f"pushed: {articles_hub.url}/you/your-model/commit/")
     repo = articles_hub.repos["models", "you/your-model"]
