@@ -39,7 +39,12 @@ def fetch(name: str, *patterns: str, revision: str = "", kind: str = "model") ->
 
 def _reason(error: Exception, name: str) -> str:
     from huggingface_hub import constants
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     status = getattr(getattr(error, "response", None), "status_code", 0)
     if isinstance(error, GatedRepoError):
@@ -54,6 +59,8 @@ def _reason(error: Exception, name: str) -> str:
         return f"its server failed with status {status}; try again later"
     if getattr(error, "errno", None):
         return f"{error.strerror} ({error.filename}); free some space or check the folder"
+    if isinstance(error, OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set and not all of it is on this disk; unset it"
     if isinstance(error, ValueError):
         return "no repository can have this name; give the path of a folder or owner/name"
     return f"no whole answer ({type(error).__name__}); check the name and your connection"
