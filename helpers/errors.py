@@ -2,6 +2,9 @@
 
 import sys
 from collections.abc import Callable
+from typing import TypeVar
+
+Returned = TypeVar("Returned")
 
 
 class UserError(Exception):
@@ -12,10 +15,10 @@ class UserError(Exception):
         return [f"Error: {self}"]
 
 
-def run_command(main: Callable[[], None]) -> None:
-    """Call a command line's `main`; a `UserError` becomes one line on stderr and exit status 2."""
+def run_command(main: Callable[[], Returned]) -> Returned:
+    """Call a command line's `main` and return what it does; a `UserError` becomes one line and exit status 2."""
     try:
-        main()
+        return main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

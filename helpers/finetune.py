@@ -109,7 +109,6 @@ class Runner(EncoderOnlyEmbedderRunner):
                 write_embedder(Path(plain), folder, self.settings(folder))
             print(f"finished: {folder}", flush=True)
         self.trainer.accelerator.wait_for_everyone()  # who leaves while another writes breaks its connections
-        self.trainer.accelerator.end_training()
 
     def settings(self, folder: Path) -> EmbedderSettings:
         """Return how the model was fed, for the files that say so."""
@@ -138,8 +137,8 @@ def stop(number: int, frame: object) -> None:
     raise UserError(f"The training was stopped by {signal.Signals(number).name}; {GO_ON}.")
 
 
-def main() -> None:
-    """Train with the flags of the command line."""
+def main() -> Runner:
+    """Train with the flags of the command line; return what did it."""
     for number in STOPS:
         signal.signal(number, stop)
     quiet()
@@ -149,7 +148,8 @@ def main() -> None:
     model_args, data_args, training_args = parser.parse_args_into_dataclasses()
     training_args.log_level = "error"  # the trainer would turn the libraries' voices up again
     try:
-        Runner(model_args, data_args, training_args).run()
+        runner = Runner(model_args, data_args, training_args)
+        runner.run()
     except RuntimeError as error:
         if training_args.world_size > 1 and any(word in str(error) for word in ("Connection", "gloo", "NCCL")):
             raise UserError(f"Another process of this training has ended; {GO_ON}.") from error
@@ -157,25 +157,30 @@ def main() -> None:
     finally:
         for number in STOPS:
             signal.signal(number, signal.SIG_IGN)  # it is leaving already, and has said why
+    return runner
 
 
-def leave(main: Callable[[], None]) -> NoReturn:
-    """Call `main` as `run_command` does and end the process at once, without taking anything down.
+def leave(main: Callable[[], object]) -> NoReturn:
+    """Call `main` as `run_command` does and end the process at once, with nothing taken down.
 
-    PyTorch would join gloo's threads while it holds Python's lock, for which such a thread may be waiting for ever.
+    Whatever frees the process group, its owner's end or the interpreter's, joins gloo's threads while it holds
+    Python's lock, for which such a thread may be waiting for ever. So what `main` returns, or the frames of what it
+    raises, are held to the end.
     """
-    status = 1
     try:
-        run_command(main)
-        status = 0
+        held = run_command(main)  # noqa: F841
+        _end(0)
     except SystemExit as error:
-        status = error.code
+        _end(error.code)
     except BaseException:
         traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        _end(1)
+
+
+def _end(status: int) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Trainings in this very process: the precision, under bf16 autocast on the CPU as on a card, and the gradients."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -191,3 +192,26 @@ def test_older_checkpoints_go_only_when_the_new_one_is_whole(train, monkeypatch)
 def test_a_loss_that_is_no_number_stops_the_training(train):
     with pytest.raises(UserError, match=r"The loss is (nan|inf) at step \d+; lower LEARNING_RATE"):
         train(learning_rate=1e30, warmup_steps=0, logging_nan_inf_filter=False)
+
+
+@pytest.mark.parametrize(("error", "status"), [(None, 0), (UserError("no."), 2), (SystemExit(3), 3), (OSError(), 1)])
+def test_the_process_ends_before_anything_is_freed(error, status, capfd):
+    """A process group that is freed, or whose owner is, may wait for ever for Python's lock, which it holds."""
+    from helpers.finetune import leave
+
+    class Group:
+        def __del__(self):
+            os.write(2, b"freed")
+
+    def main():
+        group = Group()
+        if error:
+            raise error
+        return group
+
+    if (child := os.fork()) == 0:
+        leave(main)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == status
+    said = capfd.readouterr().err
+    assert "freed" not in said
+    assert (said == "error: no.\n") == (status == 2)
