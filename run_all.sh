@@ -25,9 +25,9 @@ notebook() {
 }
 
 step "Environment" source "$here/helpers/environment.sh"
-settings=$(python -m helpers.profile)
+settings=$(python -m helpers.base.profile)
 source /dev/stdin <<< "$settings"
-python -m helpers.preflight output 10 50
+python -m helpers.training.prepare output 10 50
 step "01 Training set with 10 negatives a query" notebook 01_build_train_dataset neg_num=10
 step "01 Training set with 50 negatives a query" notebook 01_build_train_dataset neg_num=50
 step "02 Evaluation set" notebook 02_build_eval_dataset
@@ -39,4 +39,4 @@ step "05 Evaluate the model tuned on 50 negatives" notebook 05_eval_neg50
 step "06 Evaluate the ready-made embedder" notebook 06_eval_bge_m3
 step "07 Compare the models" notebook 07_compare_models
 step "08 The loss, taken apart" notebook 08_contrastive_loss
-step "Results" python -m helpers.report
+step "Results" python -m helpers.evaluation.report

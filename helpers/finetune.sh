@@ -1,7 +1,7 @@
 # Sourced by finetune_neg10.sh and finetune_neg50.sh, which set neg_num: checks, then torchrun, then the model's card.
 
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
-settings=$(python -m helpers.profile)     # checked, and with what the environment overrides
+settings=$(python -m helpers.base.profile)     # checked, and with what the environment overrides
 source /dev/stdin <<< "$settings"
 model=$OUTPUT_DIR/${BASE_NAME}_neg$neg_num
 log=$OUTPUT_DIR/finetune_neg$neg_num$([[ $NODE_RANK == 0 ]] || echo "_node$NODE_RANK").log
@@ -17,11 +17,11 @@ fi
 
 # A log that can be followed: a line every LOGGING_STEPS steps, no bars.
 export PYTHONUNBUFFERED=1 PYTHONWARNINGS=ignore HF_HUB_DISABLE_PROGRESS_BARS=1 HF_DATASETS_DISABLE_PROGRESS_BARS=1
-python -m helpers.preflight training "$neg_num"  # says in one sentence what is missing or in the way
+python -m helpers.training.prepare training "$neg_num"  # says in one sentence what is missing or in the way
 if [[ ${CHECK:-0} == 1 ]]; then
   exit
 fi
-base_model=$(python -m helpers.models)
+base_model=$(python -m helpers.encoding.models)
 
 options=()                                # flags that only some runs have
 if ! python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
@@ -53,7 +53,7 @@ fi
 mkdir -p "$OUTPUT_DIR"
 export TENSORBOARD_LOGGING_DIR=$OUTPUT_DIR/tensorboard/neg$neg_num
 torchrun "${machines[@]}" --nproc_per_node "$NPROC" \
-  -m helpers.finetune \
+  -m helpers.training.finetune \
   --model_name_or_path "$base_model" \
   --train_data "$DATA_DIR/training_neg_$neg_num.json" \
   --train_group_size "$GROUP_SIZE" \
@@ -81,5 +81,5 @@ torchrun "${machines[@]}" --nproc_per_node "$NPROC" \
   --disable_tqdm True \
   ${options[@]+"${options[@]}"} 2>&1 | python -m helpers.training.log "$log" ${append[@]+"${append[@]}"}
 if [[ $NODE_RANK == 0 ]]; then
-  python -m helpers.model_card "$neg_num"
+  python -m helpers.training.card "$neg_num"
 fi

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import nbformat
 
-from helpers.errors import UserError, run_command
-from helpers.files import whole_file
-from helpers.profile import ROOT, Profile, load_profile
+from helpers.base.errors import UserError, run_command
+from helpers.base.files import whole_file
+from helpers.base.profile import ROOT, Profile, load_profile
 
 NOTEBOOKS = ROOT / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"

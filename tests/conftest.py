@@ -13,7 +13,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's library is imported; w
 import hypothesis
 import pytest
 
-from helpers.profile import KEYS, ROOT, load_profile
+from helpers.base.profile import KEYS, ROOT, load_profile
 
 WORDS = [a + b for a in ("ba", "de", "ki", "lo", "mu", "ra", "se", "ti") for b in ("nel", "rak", "sot", "vim", "zup")]
 
@@ -106,7 +106,7 @@ def tiny_bert(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_embedder(tiny_bert) -> Path:
     """`tiny_bert` as a sentence-transformers model with mean pooling and no instruction."""
-    from helpers.embedder_files import EmbedderSettings, write_embedder
+    from helpers.encoding.settings import EmbedderSettings, write_embedder
 
     folder = tiny_bert.parent / "tiny-embedder"
     folder.mkdir()
@@ -120,7 +120,7 @@ def tiny_m3(tmp_path_factory) -> Path:
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel, set_seed
 
-    from helpers.embedder_files import EmbedderSettings, write_embedder
+    from helpers.encoding.settings import EmbedderSettings, write_embedder
 
     special = ["<s>", "<pad>", "</s>", "<unk>"]
     pieces = [(token, 0.0) for token in special]
@@ -176,7 +176,7 @@ def certain_bert(tiny_bert) -> Path:
 @pytest.fixture
 def make_profile(tmp_path, monkeypatch):
     """Return a function that loads a profile whose files go to a temporary folder."""
-    monkeypatch.setattr("helpers.profile.ROOT", tmp_path)
+    monkeypatch.setattr("helpers.base.profile.ROOT", tmp_path)
     shutil.copytree(ROOT / "profiles", tmp_path / "profiles")
     for script in ROOT.glob("finetune_*.sh"):
         shutil.copy(script, tmp_path)

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from conftest import environ_of
 
-from helpers.profile import ROOT
+from helpers.base.profile import ROOT
 
 COMMAND = "jupyter lab --config jupyter_lab_config.py"
 TOKEN = "token=loopback"

@@ -6,8 +6,8 @@ import nbformat
 import pytest
 from conftest import table_of
 
+from helpers.base.profile import ROOT
 from helpers.notebook import NOTEBOOKS
-from helpers.profile import ROOT
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 COMPARISON = NOTEBOOKS / "07_compare_models.ipynb"

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from helpers.base.profile import ROOT
 from helpers.installed import installed
-from helpers.profile import ROOT
 
 
 def lines(name):

@@ -11,9 +11,9 @@ from conftest import make_pairs, run_bash, run_python, table_of, write_jsonl
 from loopback_hub import BERT, BERT_COMMIT, BGE_M3, MSMARCO
 from safetensors.numpy import load_file
 
-from helpers.metrics import average, score_queries
-from helpers.profile import ROOT
-from helpers.trec import read_qrels, read_run
+from helpers.base.profile import ROOT
+from helpers.base.trec import read_qrels, read_run
+from helpers.evaluation.metrics import average, score_queries
 
 pytestmark = pytest.mark.slow
 
@@ -205,22 +205,22 @@ def test_another_number_of_negatives(series, project):
 
 
 COMMANDS = {
-    "helpers.profile": (["{}"], r"^PROFILE=msmarco$"),
-    "helpers.models": (["{}"], rf"/snapshots/{BERT_COMMIT}$"),
-    "helpers.audit": (["10"], r"^verdict: "),
-    "helpers.metrics": (["{data}/qrels.trec", "{output}/runs/neg10.trec"], r"^recall@100\t0\.[5-9]"),
-    "helpers.metrics ": (["--article"], r"^neg50\tndcg@10\t0\.\d{4}$"),
-    "helpers.report": (["{}"], r"^reference +bge-m3 +0\.\d{4} "),
-    "helpers.preflight": (["output", "26"], r"^$"),
-    "helpers.publish": (["neg10", "you/your-model"], r"^ +[\d,]+  model\.safetensors$"),
+    "helpers.base.profile": (["{}"], r"^PROFILE=msmarco$"),
+    "helpers.encoding.models": (["{}"], rf"/snapshots/{BERT_COMMIT}$"),
+    "helpers.evaluation.audit": (["10"], r"^verdict: "),
+    "helpers.evaluation.metrics": (["{data}/qrels.trec", "{output}/runs/neg10.trec"], r"^recall@100\t0\.[5-9]"),
+    "helpers.evaluation.metrics ": (["--article"], r"^neg50\tndcg@10\t0\.\d{4}$"),
+    "helpers.evaluation.report": (["{}"], r"^reference +bge-m3 +0\.\d{4} "),
+    "helpers.training.prepare": (["output", "26"], r"^$"),
+    "helpers.training.publish": (["neg10", "you/your-model"], r"^ +[\d,]+  model\.safetensors$"),
     "helpers.training.checkpoints": (["{output}/bert-base-uncased_neg10"], r"/checkpoint-23$"),
-    "helpers.model_card": (["10"], r"^$"),
+    "helpers.training.card": (["10"], r"^$"),
     "helpers.benchmarks.encode": (["neg10"], r"^sentence-transformers +[\d.]+ texts/s"),
     "helpers.benchmarks.search": (["2000"], r"^2,000 vectors of 384, 3 MB on disk"),
 }
 ON_THE_WAY = {
     "helpers.notebook",
-    "helpers.finetune",
+    "helpers.training.finetune",
     "helpers.training.log",
     "helpers.installed",
 }  # run_all.sh has run them
@@ -254,7 +254,7 @@ def test_what_needs_a_card_says_so(project):
 
 def test_a_model_is_pushed_and_comes_back(series, project, articles_hub):
     _, output, settings, _ = series
-    words = ("-m", "helpers.publish", "neg10", "you/your-model", "--push")
+    words = ("-m", "helpers.training.publish", "neg10", "you/your-model", "--push")
     done = run_python(project, *words, **settings)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
     assert "you/your-model was not pushed" in done.stderr
@@ -268,7 +268,7 @@ def test_a_model_is_pushed_and_comes_back(series, project, articles_hub):
     folder = output / "bert-base-uncased_neg10"
     assert repo.files["model.safetensors"] == (folder / "model.safetensors").read_bytes()
     more = {"HF_TOKEN": "hf_token", "BASE_MODEL": "you/your-model", "BASE_REVISION": ""}
-    done = run_python(project, "-m", "helpers.models", **settings | more)
+    done = run_python(project, "-m", "helpers.encoding.models", **settings | more)
     assert done.returncode == 0, done.stderr
     assert (
         load_file(Path(done.stdout.strip()) / "model.safetensors").keys()

@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from conftest import run_python
 
-from helpers.profile import ROOT
+from helpers.base.profile import ROOT
 
 pytestmark = pytest.mark.slow
 

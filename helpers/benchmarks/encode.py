@@ -11,11 +11,11 @@ from statistics import median
 
 import numpy as np
 
-from helpers.embedder_files import EmbedderSettings
-from helpers.encoding import Embedder, computes_in, embedder_settings, load_model
-from helpers.errors import UserError, run_command
-from helpers.evalset import load_eval_set
-from helpers.profile import Profile, load_profile
+from helpers.base.errors import UserError, run_command
+from helpers.base.profile import Profile, load_profile
+from helpers.encoding.encoder import Embedder, computes_in, embedder_settings, load_model
+from helpers.encoding.settings import EmbedderSettings
+from helpers.sampling.eval_set import load_eval_set
 
 ROUNDS = 5
 MATRIX = 8192  # rows and columns of the product that measures a card's limit
@@ -86,7 +86,7 @@ def main() -> None:
     """Measure and print."""
     import torch
 
-    from helpers.encoding import token_lengths
+    from helpers.encoding.encoder import token_lengths
 
     name = sys.argv[1] if len(sys.argv) > 1 else "reference"
     if name == "raw" or len(sys.argv) > 2:

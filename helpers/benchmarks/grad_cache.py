@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from helpers.errors import UserError, run_command
+from helpers.base.errors import UserError, run_command
 from helpers.training.grad_cache import cached_backward
 
 if TYPE_CHECKING:

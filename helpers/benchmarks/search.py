@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.errors import UserError, run_command
-from helpers.metrics import DEPTH
-from helpers.recall import ExactIndex
-from helpers.vectors import BLOCK, open_vectors, write_vectors
+from helpers.base.errors import UserError, run_command
+from helpers.base.trec import DEPTH
+from helpers.encoding.vectors import BLOCK, open_vectors, write_vectors
+from helpers.recall.index import ExactIndex
 
 DIMENSION = 384
 QUERIES = 100

@@ -1,1 +1,1 @@
-"""What `helpers.finetune` adds to FlagEmbedding's trainer, one job a module."""
+"""From a base model to an embedder: what is checked before, the training and its parts, its curve, its card."""

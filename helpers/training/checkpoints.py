@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.errors import UserError, run_command
-from helpers.files import write_json
+from helpers.base.errors import UserError, run_command
+from helpers.base.files import write_json
 
 if TYPE_CHECKING:
     from torch import nn

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from helpers.metrics import DEPTH, average, score_queries
-from helpers.pairs import distinct, normalise
-from helpers.sampling import held_rows, sample_negatives
+from helpers.base.trec import DEPTH
+from helpers.evaluation.metrics import average, score_queries
+from helpers.sampling.negatives import sample_negatives
+from helpers.sampling.split import held_rows
+from helpers.sampling.texts import distinct, normalise
 
 if TYPE_CHECKING:
     from FlagEmbedding.finetune.embedder.encoder_only.base import BiEncoderOnlyEmbedderModel

@@ -10,7 +10,7 @@ import hashlib
 import torch
 from torch import Tensor
 
-from helpers.pairs import normalise
+from helpers.sampling.texts import normalise
 
 
 def text_id(text: str) -> int:

@@ -5,9 +5,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers.encoding import token_lengths
-from helpers.models import model_folder
-from helpers.profile import Profile
+from helpers.base.profile import Profile
+from helpers.encoding.encoder import token_lengths
+from helpers.encoding.models import model_folder
 
 SAMPLE = 200  # rows whose texts are tokenised for the estimate
 STATE_BYTES = 16  # a parameter: float32 weight, gradient and Adam's two moments

@@ -7,27 +7,11 @@ from pathlib import Path
 
 from transformers import TrainerCallback
 
-from helpers.errors import UserError
-from helpers.files import read_jsonl, write_jsonl
+from helpers.base.clock import clock
+from helpers.base.errors import UserError
+from helpers.base.files import write_jsonl
 from helpers.training.checkpoints import writing
-
-
-def loss_file(folder: Path) -> Path:
-    """The points of a training's curve: one JSON object a line, `step` with `loss` and more, or with `ndcg@10`."""
-    return folder / "loss.jsonl"
-
-
-def read_points(folder: Path) -> list[dict]:
-    """Return the points of a model's curve by step; none if the training has not come to one."""
-    path = loss_file(folder)
-    return [point for _, point in read_jsonl(path, "train the model first")] if path.exists() else []
-
-
-def clock(seconds: float) -> str:
-    """Return seconds as minutes:seconds, with hours before them if there are any."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+from helpers.training.curve import loss_file, read_points
 
 
 class Progress(TrainerCallback):

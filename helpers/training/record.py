@@ -7,8 +7,8 @@ from pathlib import Path
 
 import psutil
 
-from helpers.errors import UserError
-from helpers.files import read_json
+from helpers.base.errors import UserError
+from helpers.base.files import read_json
 
 # Flags that change what is said or kept on the way and not the weights, and the one that asks for the resume.
 FREE = {"resume_from_checkpoint", "logging_steps", "report_to", "save_steps"}

@@ -1,0 +1,121 @@
+"""Files that are either whole or absent, and JSON lines that say where they are wrong."""
+
+import json
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from helpers.base.errors import UserError
+
+
+@contextmanager
+def whole_file(path: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
+    """Open `path` for writing text or bytes; it appears under its name only when the block has ended well.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    temporary = _beside(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") if binary else temporary.open("w", encoding="utf8", newline="\n") as file:
+            yield file
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"{path} was not written: {error.strerror}; free some space or check the folder.") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Make a folder to be filled, which gets the name `path` when the block has ended well.
+
+    Where another process has made one of that name meanwhile, that one stays and this one goes.
+
+    Raises:
+        OSError: the disk is full or the folder above cannot be written.
+    """
+    temporary = _beside(path)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        try:
+            temporary.rename(path)
+        except OSError:  # a folder that is not empty is not replaced
+            if not path.is_dir():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    """Return a hidden name in the same folder that no other process has, on this host or another."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write one JSON document, indented."""
+    with whole_file(path) as file:
+        json.dump(value, file, ensure_ascii=False, indent=1)
+        file.write("\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read one JSON document that the project wrote.
+
+    Raises:
+        UserError: it is missing or was changed into something else.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); delete it and run again what wrote it.") from error
+
+
+def write_jsonl(path: Path, rows: Iterable[dict]) -> None:
+    """Write one JSON object a line."""
+    with whole_file(path) as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def read_lines(path: Path, remedy: str) -> Iterator[tuple[int, str]]:
+    """Yield the number and the text of each line.
+
+    Args:
+        path: a text file in UTF-8, with or without a byte order mark.
+        remedy: how to get the file, for the sentence that says it is missing.
+
+    Raises:
+        UserError: the file is missing, is a folder, or is not text.
+    """
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            yield from enumerate(file, start=1)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not text in UTF-8 ({error.reason}); save it as UTF-8.") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); {remedy}.") from error
+
+
+def read_jsonl(path: Path, remedy: str) -> Iterator[tuple[int, dict]]:
+    """Yield the number and the object of each line of a JSON lines file; blank lines are passed over.
+
+    Raises:
+        UserError: as `read_lines`, or a line is not one JSON object.
+    """
+    for number, line in read_lines(path, remedy):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}, line {number}: not JSON ({error.msg}); write one object a line.") from error
+        if not isinstance(row, dict):
+            raise UserError(f"{path}, line {number}: not a JSON object; write one object a line.")
+        yield number, row

@@ -1,0 +1,236 @@
+"""The settings of a run: one file in `profiles/`, overridden key by key from the environment.
+
+`python -m helpers.base.profile` prints the settings in force as lines that a shell can source.
+"""
+
+import os
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from helpers.base.errors import UserError, run_command
+from helpers.base.files import read_lines
+
+ROOT = Path(__file__).resolve().parents[2]
+PAIR_FORMATS = (".json", ".jsonl", ".csv", ".parquet")
+HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+Count = Annotated[int, Field(ge=1)]
+CountOrNone = Annotated[int, Field(ge=0)]  # 0 means: all, or none
+Share = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Pooling = Literal["cls", "mean"]
+
+
+class Profile(BaseModel):
+    """All settings of a run; an attribute is its key in lower case. `profiles/*.env` give the reasons."""
+
+    model_config = ConfigDict(frozen=True)
+    name: str
+
+    dataset: str  # "docstrings", a Hub id, or an absolute path
+    dataset_revision: str  # commit of a Hub data set
+    dataset_split: str  # split of a Hub data set
+    max_pairs: CountOrNone
+    split_key: Literal["query", "passage"]
+    eval_share: Share  # of the queries
+    fix_text: bool  # repair mojibake in the pairs before anything else
+    distractors: str  # an absolute path of more passages for the corpus, or empty
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+
+    base_model: Annotated[str, Field(min_length=1)]  # a Hub id, a folder, or all-MiniLM-L6-v2 from its package
+    base_revision: str
+    base_layers: CountOrNone  # keep the lowest n layers
+    pooling: Pooling
+    instruction: str  # put before every query
+    query_max_len: Count  # tokens
+    passage_max_len: Count  # tokens
+
+    reference_model: Annotated[str, Field(min_length=1)]
+    reference_revision: str
+
+    learning_rate: Positive
+    epochs: Positive
+    batch_size: Count  # queries per device and step
+    group_size: Annotated[int, Field(ge=2)]  # passages per query: one positive, the rest negatives
+    temperature: Positive
+    warmup: Annotated[float, Field(ge=0, lt=1)]  # share of the steps
+    precision: Literal["fp32", "fp16", "bf16"]  # of training and encoding; a CPU has no fp16
+    logging_steps: Count
+    save_steps: Count
+    eval_steps: CountOrNone  # between two scores on held-out training queries; then also the steps between checkpoints
+    report_to: Literal["none", "tensorboard"]
+
+    nproc: Count  # processes on this machine, one a card
+    nnodes: Count  # machines
+    node_rank: CountOrNone  # which of them this one is
+    master_addr: Annotated[str, Field(min_length=1)]  # the machine with node_rank 0
+    master_port: Count
+    cross_device_negatives: bool  # the passages of all processes compete for a query
+    grad_cache: CountOrNone  # texts encoded at a time; the loss is still over the whole batch
+
+    encode_tokens: Count  # in a batch, padding included
+    vectors: Literal["float32", "float16"]  # how they are kept on disk; they are compared in float32
+    index: Annotated[str, Field(min_length=1)]  # a FAISS factory string; Flat is exact
+
+    @property
+    def dataset_path(self) -> Path | None:
+        """The pairs on this disk, or None when they come from docstrings or the Hub."""
+        return Path(self.dataset) if os.path.isabs(self.dataset) else None
+
+    @property
+    def run_name(self) -> str:
+        """The folder under `ft_data/` and `output/` that keeps this run apart from others."""
+        return f"{self.name}-{self.dataset_path.stem}" if self.dataset_path else self.name
+
+    @property
+    def data_dir(self) -> Path:
+        """Where the training and the evaluation sets are."""
+        return ROOT / "ft_data" / self.run_name
+
+    @property
+    def output_dir(self) -> Path:
+        """Where models, executed notebooks, runs and results go."""
+        return ROOT / "output" / self.run_name
+
+    @property
+    def processes(self) -> int:
+        """How many processes train, on all machines together."""
+        return self.nproc * self.nnodes
+
+    @property
+    def base_name(self) -> str:
+        """The base model's name, as the names of the fine-tuned ones begin with it."""
+        return Path(self.base_model).name + (f"-first{self.base_layers}" if self.base_layers else "")
+
+    def training_file(self, neg_num: int) -> Path:
+        """The training set with `neg_num` negatives a query."""
+        return self.data_dir / f"training_neg_{neg_num}.json"
+
+    def tuned_model(self, neg_num: int) -> Path:
+        """The folder of the model trained on `training_file(neg_num)`."""
+        return self.output_dir / f"{self.base_name}_neg{neg_num}"
+
+    def training_log(self, neg_num: int) -> Path:
+        """What the training of `tuned_model(neg_num)` printed on this machine."""
+        node = f"_node{self.node_rank}" if self.node_rank else ""
+        return self.output_dir / f"finetune_neg{neg_num}{node}.log"
+
+
+def neg_num_of(name: str) -> int:
+    """Return the number in `neg10`, `neg50`, ...
+
+    Raises:
+        UserError: the name is none of these.
+    """
+    if not (name.startswith("neg") and name[3:].isdigit()):
+        raise UserError(f"name = {name!r} is no model of this series; use 'raw', 'neg10', 'neg50' or 'reference'.")
+    return int(name[3:])
+
+
+def how_to_train(name: str) -> str:
+    """Say which script trains `neg10`, `neg50`, ..., or how to make it."""
+    script, neg_num = f"finetune_{name}.sh", neg_num_of(name)
+    if (ROOT / script).is_file():
+        return f"run bash {script}"
+    return f"copy finetune_neg10.sh to {script}, set neg_num={neg_num} in it, and run it"
+
+
+KEYS = {field.upper(): field for field in Profile.model_fields if field != "name"}
+
+
+def load_profile(name: str | None = None, environ: Mapping[str, str] = os.environ) -> Profile:
+    """Read `profiles/<name>.env`; a variable in `environ` of a key's name overrides that key.
+
+    Args:
+        name: the profile; by default what `PROFILE` in `environ` names, else `demo`.
+
+    Raises:
+        UserError: no such profile; a line, a key or a value that makes no sense; a data set that is not there.
+    """
+    name = name or environ.get("PROFILE") or "demo"
+    path = ROOT / "profiles" / f"{name}.env"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.env")))
+        raise UserError(f"PROFILE={name}: there is no {path.relative_to(ROOT)}; the profiles are {known}.")
+    values = _read_settings(path) | {key: environ[key] for key in KEYS if key in environ}
+    missing = KEYS.keys() - values.keys()
+    if missing:
+        raise UserError(f"profiles/{name}.env: {', '.join(sorted(missing))} missing; add it as KEY=VALUE.")
+    values["DATASET"] = _resolve_dataset(values["DATASET"])
+    if values["DISTRACTORS"]:
+        values["DISTRACTORS"] = _resolve_file("DISTRACTORS", values["DISTRACTORS"], "passages")
+    if os.path.isabs(values["DATASET"]) and "SPLIT_KEY" not in environ:
+        values["SPLIT_KEY"] = "passage"  # queries of one's own often share passages; none may stand on both sides
+    try:
+        return Profile(name=name, **{KEYS[key]: value for key, value in values.items()})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0]).upper()
+        where = "environment variable" if key in environ else f"profiles/{name}.env"
+        raise UserError(f"{where}: {key}={values[key]!r}: {first['msg'].lower()}; see profiles/demo.env.") from error
+
+
+def _read_settings(path: Path) -> dict[str, str]:
+    values = {}
+    for number, line in read_lines(path, "restore it from the repository"):
+        where = f"profiles/{path.name}, line {number}"
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError as error:
+            raise UserError(f"{where}: {str(error).lower()}; close the quote.") from error
+        if not words:
+            continue
+        key, equals, value = words[0].partition("=")
+        if len(words) > 1 or not equals:
+            raise UserError(f"{where}: not KEY=VALUE; quote a value that has spaces.")
+        if key not in KEYS:
+            raise UserError(f"{where}: unknown key {key}; the keys are those of profiles/demo.env.")
+        values[key] = value
+    return values
+
+
+def _resolve_dataset(dataset: str) -> str:
+    """Make a path absolute; leave `docstrings` and Hub ids as they are."""
+    if dataset == "docstrings":
+        return dataset
+    found = _find(dataset)
+    if found and found.is_dir():
+        return str(found.resolve())
+    if not found and HUB_ID.fullmatch(dataset) and Path(dataset).suffix.lower() not in PAIR_FORMATS:
+        return dataset
+    return _resolve_file("DATASET", dataset, "pairs")
+
+
+def _resolve_file(key: str, name: str, content: str) -> str:
+    """Make the path of a file that `pairs.read_rows` reads absolute."""
+    found = _find(name)
+    if not found or found.is_dir():
+        raise UserError(f"{key}={name}: no such file; give the path of a {', '.join(PAIR_FORMATS)} file.")
+    if found.suffix.lower() not in PAIR_FORMATS:
+        raise UserError(f"{key}={name}: a file of {content} ends in {', '.join(PAIR_FORMATS)}; convert or rename it.")
+    return str(found.resolve())
+
+
+def _find(name: str) -> Path | None:
+    """Return the file or folder of that name, from the current folder or the project's."""
+    path = Path(name).expanduser()
+    return next((p for p in (Path.cwd() / path, ROOT / path) if name and p.exists()), None)
+
+
+def main() -> None:
+    """Print the settings in force, one KEY=VALUE a line, quoted for the shell, with the two folders they lead to."""
+    profile = load_profile()
+    settings = {key: getattr(profile, field) for key, field in KEYS.items()}
+    settings |= {"PROFILE": profile.name, "DATA_DIR": profile.data_dir, "OUTPUT_DIR": profile.output_dir}
+    settings |= {"BASE_NAME": profile.base_name}
+    for key, value in settings.items():
+        print(f"{key}={shlex.quote(str(value))}")
+
+
+if __name__ == "__main__":
+    run_command(main)

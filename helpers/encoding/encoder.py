@@ -1,0 +1,218 @@
+"""Texts to vectors: which model a name stands for, how it wants its texts, and batches of like length."""
+
+import json
+import time
+from collections.abc import Collection, Iterator
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from helpers.base.errors import UserError
+from helpers.base.fingerprint import fingerprint, model_fingerprint
+from helpers.base.profile import ROOT, Profile, how_to_train, neg_num_of
+from helpers.encoding.models import base_model, model_folder, weights_only
+from helpers.encoding.settings import EmbedderSettings, is_embedder, read_embedder
+from helpers.encoding.vectors import BLOCK, kept_vectors, note_seconds, write_vectors
+
+if TYPE_CHECKING:
+    from FlagEmbedding.inference.embedder.encoder_only.base import BaseEmbedder
+
+
+def embedder_settings(profile: Profile, name: str) -> EmbedderSettings:
+    """Return the model that a result's name stands for, with what its own files say about its texts.
+
+    Args:
+        name: `raw` for the base model, `neg10`, `neg50`, ... for those fine-tuned from it, `reference` for the
+            ready-made embedder. The raw model is no embedder yet; it gets the profile's texts, as the fine-tuned ones
+            did, so that the weights are all that differs.
+
+    Raises:
+        UserError: an unknown name, or a model that is not there.
+    """
+    if name == "reference":
+        folder = model_folder(profile.reference_model, profile.reference_revision)
+        return read_embedder(profile.reference_model, folder)
+    if name == "raw":
+        return EmbedderSettings(
+            model=profile.base_name,
+            folder=base_model(profile),
+            pooling=profile.pooling,
+            instruction=profile.instruction,
+            passage_instruction="",
+            query_max_len=profile.query_max_len,
+            passage_max_len=profile.passage_max_len,
+        )
+    folder = profile.tuned_model(neg_num_of(name))
+    if not is_embedder(folder):
+        raise UserError(f"There is no finished model in {folder}; {how_to_train(name)} first.")
+    return read_embedder(folder.relative_to(ROOT).as_posix(), folder)
+
+
+def computes_in(precision: str) -> str:
+    """Return what this machine computes in where `precision` is asked for: fp16 is for CUDA cards alone."""
+    import torch
+
+    return precision if precision != "fp16" or torch.cuda.is_available() else "fp32"
+
+
+def load_model(settings: EmbedderSettings, precision: str = "fp32") -> "BaseEmbedder":
+    """Load a model as FlagEmbedding's `BaseEmbedder`, ready on its device, whose vectors have length 1.
+
+    Args:
+        precision: of the weights in memory.
+
+    Raises:
+        UserError: a `.bin` holds something else than weights.
+    """
+    import transformers
+    from FlagEmbedding.inference.embedder.encoder_only.base import BaseEmbedder
+
+    transformers.utils.logging.disable_progress_bar()  # the reading of weights takes a moment
+    with weights_only(settings.folder):
+        model = BaseEmbedder(
+            str(settings.folder),
+            normalize_embeddings=True,
+            use_fp16=precision == "fp16",
+            use_bf16=precision == "bf16",
+            query_instruction_for_retrieval=settings.instruction or None,
+            passage_instruction_for_retrieval=settings.passage_instruction or None,
+            pooling_method=settings.pooling,
+            query_max_length=settings.query_max_len,
+            passage_max_length=settings.passage_max_len,
+        )
+    model.model.to(model.target_devices[0]).eval()
+    return model
+
+
+class Embedder:
+    """A model that is loaded when it first has to encode, and whose vectors are kept on disk.
+
+    They are found again by the fingerprint of weights, settings and texts, so a changed model or corpus meets none.
+
+    Attributes:
+        budget: tokens of a batch, padding included; halved where they do not fit into memory.
+        seconds: `encode_queries` and `encode_corpus` -> how long that took when it was done.
+    """
+
+    def __init__(self, settings: EmbedderSettings, profile: Profile):
+        """Take the model and how it wants its texts."""
+        self.settings = settings
+        self.profile = profile
+        self.precision = computes_in(profile.precision)
+        self.budget = profile.encode_tokens
+        self.seconds: dict[str, float] = {}
+
+    @cached_property
+    def model(self) -> "BaseEmbedder":
+        """The loaded model."""
+        return load_model(self.settings)
+
+    @cached_property
+    def _weights(self) -> str:
+        return model_fingerprint(self.settings.folder)
+
+    def encode_queries(self, texts: Collection[str]) -> np.memmap:
+        """Return the vectors of queries, (texts, dim), of length 1, mapped from disk; encode them if need be."""
+        return self._kept("encode_queries", texts, self.settings.instruction, self.settings.query_max_len)
+
+    def encode_corpus(self, texts: Collection[str]) -> np.memmap:
+        """Return the vectors of passages, (texts, dim), of length 1, mapped from disk; encode them if need be."""
+        return self._kept("encode_corpus", texts, self.settings.passage_instruction, self.settings.passage_max_len)
+
+    def encode_question(self, text: str) -> np.ndarray:
+        """Return the vector of one query, (1, dim), without keeping it."""
+        return self.encode([self.settings.instruction + text], self.settings.query_max_len)
+
+    def encode(self, texts: list[str], max_len: int) -> np.ndarray:
+        """Encode texts in batches of like length, in the precision of the training.
+
+        FlagEmbedding's tokenizer, model and pooling; only the batches are ours: as many texts as make `budget` tokens,
+        so that short texts come in large batches and long ones do not fill the memory.
+
+        Args:
+            texts: with their instruction.
+            max_len: tokens at which a text is cut.
+
+        Returns:
+            (texts, dim), float32, each of length 1.
+
+        Raises:
+            UserError: a single text does not fit into memory.
+        """
+        import torch
+        from accelerate.utils.memory import should_reduce_batch_size
+
+        ids = self.model.tokenizer(texts, truncation=True, max_length=max_len)["input_ids"]
+        order = np.argsort([-len(tokens) for tokens in ids], kind="stable")  # longest first: too much fails soon
+        vectors = np.empty((len(texts), self.model.model.config.hidden_size), np.float32)
+        start, full = 0, False
+        while start < len(texts):
+            if full:  # once the failed batch has been let go
+                torch.cuda.empty_cache()
+            longest = len(ids[order[start]])
+            rows = order[start : start + max(1, self.budget // longest)]
+            try:
+                vectors[rows] = self._encode_batch([ids[row] for row in rows])
+                start, full = start + len(rows), False
+            except RuntimeError as error:
+                if not should_reduce_batch_size(error):
+                    raise
+                self._halve(len(rows), longest)
+                full = True
+        return vectors
+
+    def _encode_batch(self, ids: list[list[int]]) -> np.ndarray:
+        import torch
+
+        model, device = self.model, self.model.model.device
+        inputs = model.tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(device)
+        half = torch.bfloat16 if self.precision == "bf16" else torch.float16
+        with torch.inference_mode(), torch.autocast(device.type, half, enabled=self.precision != "fp32"):
+            hidden = model.model(**inputs).last_hidden_state  # (texts, tokens, dim)
+            pooled = model.pooling(hidden, inputs["attention_mask"]).float()  # (texts, dim)
+        return torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy()
+
+    def _halve(self, texts: int, tokens: int) -> None:
+        if texts == 1:
+            raise UserError(
+                f"{self.settings.model}: not even one text of {tokens} tokens fits into memory; "
+                "lower QUERY_MAX_LEN or PASSAGE_MAX_LEN, or end what else uses the memory."
+            )
+        before, self.budget = self.budget, min(self.budget, texts * tokens) // 2
+        print(f"Out of memory at ENCODE_TOKENS={before}; goes on with {self.budget}.")
+
+    def _kept(self, side: str, texts: Collection[str], instruction: str, max_len: int) -> np.memmap:
+        path = self._path(side, texts, instruction, max_len)
+        if kept_vectors(path) is None:
+            shape = (len(texts), self.model.model.config.hidden_size)  # loads the model, before the clock starts
+            start = time.perf_counter()
+            write_vectors(path, self._blocks(side, texts, instruction, max_len), shape, self.profile.vectors)
+            note_seconds(path, time.perf_counter() - start)
+        vectors, self.seconds[side] = kept_vectors(path)
+        return vectors
+
+    def _path(self, side: str, texts: Collection[str], instruction: str, max_len: int) -> Path:
+        fed = [self._weights, self.settings.pooling, instruction, max_len, self.profile.vectors, self.precision]
+        name = f"{self.settings.folder.name}-{side.removeprefix('encode_')}-{fingerprint([json.dumps(fed)], texts)}.npy"
+        return self.profile.output_dir / "vectors" / name
+
+    def _blocks(self, side: str, texts: Collection[str], instruction: str, max_len: int) -> Iterator[np.ndarray]:
+        from tqdm import tqdm
+
+        remaining = iter(texts)
+        with tqdm(total=len(texts), desc=side, unit="text", leave=False, delay=5) as bar:
+            while block := [instruction + text for text in islice(remaining, BLOCK)]:
+                yield self.encode(block, max_len)
+                bar.update(len(block))
+
+
+def token_lengths(texts: list[str], folder: Path) -> list[int]:
+    """Return how many tokens each text is to the model in `folder`, with its special tokens, before any cut."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.model_max_length = 10**9  # no warning about what will be cut; that is what is being counted
+    return [len(ids) for ids in tokenizer(texts)["input_ids"]]

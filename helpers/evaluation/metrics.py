@@ -1,0 +1,91 @@
+"""hit@k, recall@k, MRR@k and nDCG@k as trec_eval computes them.
+
+`python -m helpers.evaluation.metrics QRELS RUN` scores two TREC files, one measure<TAB>value a line; with --article
+before them by the article's own definitions, and with nothing behind that, all runs of the profile.
+"""
+
+import sys
+from pathlib import Path
+from statistics import fmean
+
+from helpers.base.errors import UserError, run_command
+from helpers.base.profile import Profile, load_profile
+from helpers.base.trec import DEPTH, Qrels, Run, read_qrels, read_run
+from helpers.evaluation.article import article_metrics
+
+CUTOFFS = (1, 10, DEPTH)
+
+MEASURES = [f"{name}@{k}" for name in ("hit", "recall", "mrr", "ndcg") for k in CUTOFFS]
+
+
+def score_queries(qrels: Qrels, run: Run) -> dict[str, dict[str, float]]:
+    """Return measure -> query id -> value, for every query of `qrels`; one without results counts 0.
+
+    The values are trec_eval's, by ir-measures (https://ir-measur.es). Its `RR@k` breaks ties otherwise than trec_eval,
+    so MRR@k is taken from `RR`, 1 over the rank of the first positive, which is 0 where that rank is beyond k.
+    """
+    from ir_measures import RR, R, Success, iter_calc, nDCG
+
+    names = {
+        measure @ k: f"{name}@{k}"
+        for name, measure in (("hit", Success), ("recall", R), ("ndcg", nDCG))
+        for k in CUTOFFS
+    }
+    values = {name: dict.fromkeys(qrels, 0.0) for name in MEASURES}
+    for score in iter_calc([*names, RR], qrels, run):
+        if score.measure == RR:
+            for k in CUTOFFS:
+                values[f"mrr@{k}"][score.query_id] = score.value if score.value * k >= 1 else 0.0
+        else:
+            values[names[score.measure]][score.query_id] = score.value
+    return values
+
+
+def average(per_query: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Return measure -> mean over all queries."""
+    return {name: fmean(values.values()) for name, values in per_query.items()}
+
+
+def article_report(profile: Profile) -> str:
+    """Return the article's measures of all saved runs, a row a model.
+
+    Raises:
+        UserError: there are no runs, or they are of another evaluation set.
+    """
+    runs = sorted((profile.output_dir / "runs").glob("*.trec"))
+    if not runs:
+        raise UserError(f"There are no runs in {profile.output_dir / 'runs'}; run notebooks 03 to 06 first.")
+    qrels = read_qrels(profile.data_dir / "qrels.trec")
+    return "\n".join(_lines(article_metrics(qrels, _matching(qrels, path)), f"{path.stem}\t") for path in runs)
+
+
+def _matching(qrels: Qrels, path: Path) -> Run:
+    run = read_run(path)
+    if qrels.keys().isdisjoint(run):
+        raise UserError(f"{path} has no query in common with the qrels; give those of the run.")
+    return run
+
+
+def _lines(means: dict[str, float], before: str = "") -> str:
+    return "\n".join(f"{before}{name}\t{value:.4f}" for name, value in means.items())
+
+
+def main() -> None:
+    """Score a run against qrels and print the means."""
+    words = sys.argv[1:]
+    article = words[:1] == ["--article"]
+    match words[article:]:
+        case [] if article:
+            print(article_report(load_profile()))
+        case [qrels_path, run_path]:
+            qrels = read_qrels(Path(qrels_path))
+            run = _matching(qrels, Path(run_path))
+            print(_lines(article_metrics(qrels, run) if article else average(score_queries(qrels, run))))
+        case _:
+            raise UserError(
+                "usage: python -m helpers.evaluation.metrics [--article] QRELS RUN, two files in TREC format."
+            )
+
+
+if __name__ == "__main__":
+    run_command(main)

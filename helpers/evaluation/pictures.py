@@ -1,0 +1,176 @@
+"""Results as pictures."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from helpers.base.trec import DEPTH
+from helpers.evaluation.tables import results_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+TICKS = (1, 2, 5, 10, 20, 50, 100)
+OTHER = "C2"  # of a model that has no colour of its own
+
+
+COLOURS = {"bm25": "C4", "raw": "0.75", "neg10": "C0", "neg50": "C1", "reference": "0.35"}  # a model keeps its colour
+
+
+def plot_recall_curves(curves: "pd.DataFrame") -> "Axes":
+    """Draw mean recall@k over k, a line a model.
+
+    Args:
+        curves: as `tables.recall_curves` returns them.
+    """
+    axes = curves.plot(figsize=(6, 3.2), color=[COLOURS.get(name, OTHER) for name in curves], logx=True)
+    axes.set(ylim=(0, 1), ylabel="recall@k", xticks=TICKS, xticklabels=TICKS)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    axes.grid(alpha=0.3)
+    return axes
+
+
+def plot_outcomes(outcomes: "pd.DataFrame") -> "Axes":
+    """Draw wins, ties and losses as one bar a pair, with the counts in it.
+
+    Args:
+        outcomes: as `tables.outcomes_table` returns them.
+    """
+    axes = outcomes.iloc[::-1].plot.barh(
+        stacked=True, figsize=(7, 0.5 + 0.45 * len(outcomes)), color=["C2", "0.85", "C3"], width=0.7
+    )
+    for bars in axes.containers:
+        axes.bar_label(bars, label_type="center", fontsize=8, fmt=lambda count: f"{count:.0f}" if count else "")
+    axes.set(xlabel="queries")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
+    return axes
+
+
+def plot_rank_moves(before: dict[str, int], after: dict[str, int], names: tuple[str, str]) -> "Axes":
+    """Draw each query by the rank of its first positive before and after, in squares that count the queries.
+
+    Args:
+        before, after: query id -> rank, `DEPTH + 1` where the positive was not found.
+        names: of the two models.
+    """
+    import matplotlib.pyplot as plt
+
+    edges = np.array([1, 2, 3, 6, 11, 21, 51, DEPTH + 1, DEPTH + 2])
+    labels = ["1", "2", "3-5", "6-10", "11-20", "21-50", f"51-{DEPTH}", "not found"]
+    counts, _, _ = np.histogram2d([after[q] for q in before], list(before.values()), bins=(edges, edges))
+    _, axes = plt.subplots(figsize=(5.5, 4.5), layout="constrained")
+    axes.imshow(np.sqrt(counts), cmap="Blues", origin="upper")  # of the roots, so that the small ones show
+    for row, column in zip(*np.nonzero(counts), strict=True):
+        dark = counts[row, column] > counts.max() / 3
+        axes.text(column, row, int(counts[row, column]), ha="center", va="center", color="white" if dark else "black")
+    axes.plot([-0.5, len(labels) - 0.5], [-0.5, len(labels) - 0.5], color="C3", linewidth=1)
+    axes.set_xticks(range(len(labels)), labels, rotation=30)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set(xlabel=f"rank with {names[0]}", ylabel=f"rank with {names[1]}")
+    return axes
+
+
+def plot_similarities(cosines: dict[str, tuple[np.ndarray, np.ndarray]]) -> "Figure":
+    """Draw the histograms of cosines with gold and with random passages, a panel a model.
+
+    Args:
+        cosines: model -> (of queries with their positives, of queries with random passages).
+    """
+    import matplotlib.pyplot as plt
+
+    low = min(values.min() for pair in cosines.values() for values in pair)
+    bins = np.linspace(low, 1, 60)
+    figure, panels = plt.subplots(1, len(cosines), figsize=(9, 2.6), sharey=True, layout="constrained", squeeze=False)
+    for axes, (name, (gold, others)) in zip(panels[0], cosines.items(), strict=True):
+        for values, label, colour in ((others, "random", "0.6"), (gold, "gold", "C1")):
+            axes.hist(values, bins=bins, weights=np.full(len(values), 1 / len(values)), color=colour, alpha=0.7)
+            axes.axvline(values.mean(), color=colour, linestyle="--", label=f"{label}, mean {values.mean():.2f}")
+        axes.set(title=name, xlabel="cosine of query and passage")
+        axes.legend(fontsize=8, frameon=False)
+    panels[0][0].set_ylabel("share")
+    return figure
+
+
+def plot_map(vectors: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> "Figure":
+    """Draw queries, their positives and other passages in the plane where they spread most, a panel a model.
+
+    The plane is that of the first two principal components of the panel's vectors (scikit-learn's PCA).
+
+    Args:
+        vectors: model -> (queries (n, dim), their positives (n, dim), other passages (m, dim)).
+    """
+    import matplotlib.pyplot as plt
+    from sklearn.decomposition import PCA
+
+    figure, panels = plt.subplots(1, len(vectors), figsize=(9, 4), layout="constrained", squeeze=False)
+    for axes, (name, parts) in zip(panels[0], vectors.items(), strict=True):
+        plane = PCA(2, svd_solver="full").fit(np.concatenate(parts))
+        queries, positives, others = (plane.transform(part) for part in parts)  # (n, 2) each
+        axes.scatter(*others.T, s=6, color="0.8", label="other passages")
+        for i, (query, positive) in enumerate(zip(queries, positives, strict=True)):
+            axes.plot(*zip(query, positive, strict=True), color=f"C{i % 10}", linewidth=1, alpha=0.6)
+            axes.scatter(*query, color=f"C{i % 10}", marker="o", s=36)
+            axes.scatter(*positive, color=f"C{i % 10}", marker="*", s=90)
+        axes.set(title=name, xticks=[], yticks=[], aspect="equal", adjustable="datalim")
+    return figure
+
+
+def gold_and_random(
+    query_vectors: np.ndarray, corpus_vectors: np.ndarray, gold: list[int], seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cosine of each query with its positive and with one passage drawn at random.
+
+    Args:
+        query_vectors: (queries, dim).
+        corpus_vectors: (passages, dim).
+        gold: the row of one positive of each query.
+    """
+    queries = np.asarray(query_vectors, dtype=np.float32)
+    others = np.random.default_rng(seed).integers(len(corpus_vectors), size=len(queries))
+    cosines = (np.einsum("qd,qd->q", queries, corpus_vectors[rows].astype(np.float32)) for rows in (gold, others))
+    return tuple(cosines)
+
+
+def plot_results(results: dict[str, dict]) -> "Axes":
+    """Draw the results table as bars, a group a measure, a colour a model."""
+    table = results_table(results)
+    colours = [COLOURS.get(name, OTHER) for name in table.index]
+    axes = table.T.plot.bar(figsize=(9, 3.5), width=0.8, rot=0, color=colours)
+    axes.set(ylim=(0, 1), ylabel="mean over queries")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(table), frameon=False)
+    for bars in axes.containers:
+        axes.bar_label(bars, fmt="%.2f", fontsize=7)
+    return axes
+
+
+def plot_scores(
+    matrix: "Tensor", passages: list[str], gold: Iterable[int], title: str, *, signed: bool = False
+) -> "Axes":
+    """Draw a score matrix as a heat map with the value in each cell and a frame around each row's gold column.
+
+    Args:
+        matrix: (queries, passages).
+        passages: the columns' names.
+        gold: the gold column of each row.
+        signed: colour by sign, with 0 in the middle.
+    """
+    import matplotlib.pyplot as plt
+
+    limit = float(matrix.abs().max())
+    colours = {"cmap": "coolwarm", "vmin": -limit, "vmax": limit} if signed else {"cmap": "viridis"}
+    _, axes = plt.subplots(figsize=(8, 1.8), layout="constrained")
+    axes.imshow(matrix, aspect="auto", **colours)
+    box = {"facecolor": "black", "alpha": 0.4, "edgecolor": "none", "pad": 1.5}  # to be read on any colour
+    for row, column in enumerate(map(int, gold)):
+        axes.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="red", linewidth=3))
+    for row, values in enumerate(matrix.tolist()):
+        for column, value in enumerate(values):
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="white", bbox=box)
+    axes.set_xticks(range(len(passages)), passages, rotation=20, ha="right")
+    axes.set_yticks(range(len(matrix)), [f"q{row + 1}" for row in range(len(matrix))])
+    axes.set_title(title)
+    return axes

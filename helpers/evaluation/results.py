@@ -1,0 +1,119 @@
+"""What an evaluation leaves behind: a result that can be compared and a run that others can score."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from helpers.base.errors import UserError
+from helpers.base.files import read_json, write_json
+from helpers.base.profile import Profile, neg_num_of
+from helpers.base.trec import Run, read_run, write_run
+from helpers.encoding.settings import EmbedderSettings
+from helpers.evaluation.metrics import average
+from helpers.recall.bm25 import Bm25Settings
+from helpers.sampling.eval_set import EvalSet
+from helpers.training.card import write_card
+from helpers.training.record import record_file
+
+NOTEBOOKS = {
+    "bm25": "07_compare_models",
+    "raw": "03_eval_raw_bert",
+    "neg10": "04_eval_neg10",
+    "neg50": "05_eval_neg50",
+    "reference": "06_eval_bge_m3",
+}
+
+
+def save_result(
+    name: str,
+    profile: Profile,
+    settings: EmbedderSettings | Bm25Settings,
+    eval_set: EvalSet,
+    run: Run,
+    per_query: dict[str, dict[str, float]],
+    seconds: dict[str, float],
+) -> Path:
+    """Write `results/<name>.json` and `runs/<name>.trec` in `profile.output_dir`; return the result's path.
+
+    A fine-tuned model's card gets the metrics, too.
+
+    The result has the model and how it was fed, the size and the fingerprint of what it was measured on and the index
+    it was searched with, seconds, the mean `metrics` and the values `per_query`.
+    """
+    fed = {key: value for key, value in asdict(settings).items() if key != "folder"}
+    result = {
+        "name": name,
+        "profile": profile.name,
+        **fed,
+        "data": {
+            "fingerprint": eval_set.fingerprint,
+            "queries": len(eval_set.queries),
+            "corpus": len(eval_set.corpus),
+            "index": profile.index,
+        },
+        "seconds": {key: round(value, 3) for key, value in seconds.items()},
+        "metrics": average(per_query),
+        "per_query": per_query,
+    }
+    path = profile.output_dir / "results" / f"{name}.json"
+    write_run(profile.output_dir / "runs" / f"{name}.trec", run, name)
+    write_json(path, result)
+    if name.startswith("neg") and record_file(profile.tuned_model(neg_num_of(name))).exists():
+        write_card(neg_num_of(name), profile, result)
+    return path
+
+
+def load_results(profile: Profile, eval_set: EvalSet) -> tuple[dict[str, dict], list[str]]:
+    """Read the saved results: BM25, the raw model, the fine-tuned ones, the reference.
+
+    Returns:
+        The results measured on this evaluation set with this index, by name, and the names of those measured
+        otherwise, which cannot stand beside them.
+    """
+    results, others = {}, []
+    same = {"fingerprint": eval_set.fingerprint, "index": profile.index}
+    for path in sorted((profile.output_dir / "results").glob("*.json"), key=_place):
+        result = read_json(path)
+        if same.items() <= result["data"].items():
+            results[result["name"]] = result
+        else:
+            others.append(result["name"])
+    return results, others
+
+
+def load_runs(profile: Profile, names: Iterable[str]) -> dict[str, Run]:
+    """Read the saved runs of results, by name.
+
+    Raises:
+        UserError: a run is missing or not sound.
+    """
+    return {name: read_run(profile.output_dir / "runs" / f"{name}.trec") for name in names}
+
+
+def notebook_of(name: str) -> str:
+    """Return the notebook that writes a result."""
+    return NOTEBOOKS.get(name, f"04_eval_neg10 with name = {name!r}")
+
+
+def _place(path: Path) -> tuple[int, int]:
+    name = path.stem
+    number = neg_num_of(name) if name.startswith("neg") else 0
+    return {"bm25": 0, "raw": 1, "reference": 3}.get(name, 2), number
+
+
+def comparable_results(profile: Profile, eval_set: EvalSet, needed: Iterable[str] = ()) -> dict[str, dict]:
+    """Return the results measured on this evaluation set; say which others there are and what to do about them.
+
+    Raises:
+        UserError: a result that is `needed` is not there.
+    """
+    results, others = load_results(profile, eval_set)
+    if others:
+        again = ", ".join(f"{name} ({notebook_of(name)})" for name in others)
+        print(
+            f"Left out, measured on another evaluation set or with another INDEX: {again}; run these notebooks again."
+        )
+    for name in needed:
+        if name not in results:
+            raise UserError(f"There is no result of {name} on this evaluation set; run {notebook_of(name)} first.")
+    return results

@@ -1,0 +1,73 @@
+"""Ask the corpus a question, and see what each model answers."""
+
+import pandas as pd
+
+from helpers.base.trec import ranking
+from helpers.encoding.encoder import Embedder
+from helpers.recall.index import Index, search
+from helpers.sampling.eval_set import EvalSet
+from helpers.sampling.texts import excerpt, normalise
+
+TOP = 5
+
+
+class Corpora:
+    """One corpus as several models see it."""
+
+    def __init__(self, eval_set: EvalSet, models: dict[str, tuple[Embedder, Index]]):
+        """Take the evaluation set, and by name each model with an index of its vectors of the corpus."""
+        self.eval_set = eval_set
+        self.models = models
+        self.docids = list(eval_set.corpus)
+        self.asked = {normalise(query): query_id for query_id, query in eval_set.queries.items()}
+
+    def ask(self, question: str) -> pd.DataFrame:
+        """Return the best five passages of each model, side by side.
+
+        A star marks a positive, where the question is one of the evaluation's.
+        """
+        gold = self.eval_set.qrels.get(self.asked.get(normalise(question), ""), {})
+        columns = {}
+        for name, (embedder, index) in self.models.items():
+            run = search(index, embedder.encode_question(question), ["asked"], self.docids, TOP)
+            columns[name] = [
+                f"{'★ ' if docid in gold else ''}{excerpt(self.eval_set.corpus[docid])} ({run['asked'][docid]:.2f})"
+                for docid in ranking(run["asked"])
+            ]
+        table = pd.DataFrame.from_dict(columns, orient="index").T
+        return table.set_index(pd.RangeIndex(1, len(table) + 1, name="rank"))
+
+
+def search_box(corpora: Corpora, question: str) -> None:
+    """Show a box to type a question into, with the answer below; where widgets do not live, the answer alone.
+
+    Args:
+        question: the first one.
+    """
+    import ipywidgets
+    from IPython.display import display
+
+    box = ipywidgets.Text(question, description="Question", continuous_update=False, layout={"width": "100%"})
+    button = ipywidgets.Button(description="Search", button_style="primary")
+    answer = ipywidgets.HTML()
+
+    def show(_=None) -> None:
+        answer.value = corpora.ask(box.value).to_html() if box.value.strip() else ""
+
+    box.observe(show, "value")
+    button.on_click(show)
+    show()
+    widget = ipywidgets.VBox([box, button, answer])
+    display(Page(widget, corpora.ask(question)))
+
+
+class Page:
+    """What a front end shows: the widget if it can, else the table."""
+
+    def __init__(self, widget, table: pd.DataFrame):
+        """Take both."""
+        self.widget = widget
+        self.table = table
+
+    def _repr_mimebundle_(self, **_) -> dict[str, object]:
+        return self.widget._repr_mimebundle_() | {"text/html": self.table.to_html(), "text/plain": str(self.table)}

@@ -1,0 +1,169 @@
+"""Nearest-passage search over the whole corpus with FAISS, exact unless asked otherwise."""
+
+import time
+from dataclasses import dataclass
+from math import ceil, sqrt
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from helpers.base.errors import UserError
+from helpers.base.profile import Profile
+from helpers.base.trec import DEPTH
+from helpers.encoding.vectors import vector_blocks
+
+if TYPE_CHECKING:
+    import faiss
+
+EXACT = "Flat"
+TRAINING = 65_536  # vectors, at most, to train an index on
+
+
+class Index(Protocol):
+    """What can be searched: FAISS's own indexes, and `ExactIndex`."""
+
+    ntotal: int
+
+    def search(self, queries: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return scores and rows of the nearest vectors, (queries, depth) each, best first."""
+
+
+class ExactIndex:
+    """Every query against every vector, block by block, so that vectors on disk need not fit into memory.
+
+    On all GPUs where FAISS sees any. Inner products are of float32; in half precision close passages would tie.
+    """
+
+    def __init__(self, vectors: np.ndarray):
+        """Take the vectors, (passages, dim), of length 1, so that the inner product is the cosine."""
+        self.vectors = vectors
+        self.ntotal = len(vectors)
+
+    def search(self, queries: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return scores and rows of the nearest vectors, (queries, depth) each, best first."""
+        import faiss
+        from faiss.contrib.exhaustive_search import knn_ground_truth
+
+        blocks = vector_blocks(self.vectors)
+        return knn_ground_truth(queries, blocks, depth, metric_type=faiss.METRIC_INNER_PRODUCT)
+
+
+def build_index(vectors: np.ndarray, factory: str = EXACT) -> Index:
+    """Build an inner-product index.
+
+    Args:
+        vectors: (passages, dim), of length 1; an array or a mapped file.
+        factory: `Flat`, or a FAISS factory string for an approximate one
+            (https://github.com/facebookresearch/faiss/wiki/The-index-factory). Of the lists of an inverted file, a
+            query visits as many as the square root of their number; of a graph it keeps 2 * `DEPTH` candidates.
+
+    Raises:
+        UserError: FAISS does not know the string, or it asks for more training vectors than there are.
+    """
+    if factory == EXACT:
+        return ExactIndex(vectors)
+    import faiss
+
+    try:
+        index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+        inverted = faiss.try_extract_index_ivf(index)
+        if not index.is_trained:
+            _expect_few(index, inverted)
+            step = max(1, len(vectors) // TRAINING)
+            index.train(np.ascontiguousarray(vectors[::step][:TRAINING], dtype=np.float32))
+    except RuntimeError as error:
+        reason = str(error).rpartition("Error: ")[2].strip()
+        raise UserError(
+            f"INDEX={factory}: FAISS cannot build it over {len(vectors)} vectors of {vectors.shape[1]} numbers "
+            f"({reason}); use Flat, or a factory string such as HNSW32 or IVF64,Flat."
+        ) from error
+    for block in vector_blocks(vectors):
+        index.add(block)
+    if inverted:
+        inverted.nprobe = ceil(sqrt(inverted.nlist))
+    if hasattr(index, "hnsw"):
+        index.hnsw.efSearch = 2 * DEPTH
+    return index
+
+
+def _expect_few(*parts: "faiss.Index | None") -> None:
+    """Keep FAISS from a warning a quantizer where training vectors are few; the measured recall tells more."""
+    for part in parts:
+        for clustered in (part, getattr(part, "pq", None)):
+            if hasattr(clustered, "cp"):
+                clustered.cp.min_points_per_centroid = 1
+
+
+def search(
+    index: Index, query_vectors: np.ndarray, query_ids: list[str], docids: list[str], depth: int = DEPTH
+) -> dict[str, dict[str, float]]:
+    """Find the `depth` nearest passages of each query.
+
+    Args:
+        query_vectors: (queries, dim).
+        query_ids: the id of each row of `query_vectors`.
+        docids: the id of each vector in the index, in the order in which they were added.
+
+    Returns:
+        The run: query id -> docid -> score.
+    """
+    depth = min(depth, index.ntotal)
+    scores, rows = index.search(np.array(query_vectors, dtype=np.float32), depth)  # (queries, depth) each
+    return {
+        query_id: {docids[row]: float(score) for row, score in zip(found, values, strict=True) if row >= 0}
+        for query_id, found, values in zip(query_ids, rows, scores, strict=True)  # row -1: no more was found
+    }
+
+
+@dataclass(frozen=True)
+class Approximation:
+    """What an approximate index gives up and gains beside exact search over the same vectors."""
+
+    recall: float  # share of the exact `DEPTH` nearest that it finds
+    bytes: int  # of the index
+    exact_bytes: int  # of the vectors
+    speed: float  # queries a second
+    exact_speed: float
+
+
+def approximate(index: Index, vectors: np.ndarray, query_vectors: np.ndarray) -> Approximation:
+    """Measure an index against exact search.
+
+    Args:
+        vectors: (passages, dim), those in the index.
+        query_vectors: (queries, dim).
+    """
+    queries = np.array(query_vectors, dtype=np.float32)
+    depth = min(DEPTH, len(vectors))
+
+    def timed(searched: Index) -> tuple[np.ndarray, float]:
+        start = time.perf_counter()
+        rows = searched.search(queries, depth)[1]
+        return rows, len(queries) / (time.perf_counter() - start)
+
+    found, speed = timed(index)
+    exact, exact_speed = timed(ExactIndex(vectors))
+    shared = sum(len(np.intersect1d(a, b)) for a, b in zip(found, exact, strict=True))
+    return Approximation(shared / exact.size, index_bytes(index), 4 * vectors.size, speed, exact_speed)
+
+
+def index_bytes(index: "faiss.Index | ExactIndex") -> int:
+    """Return the size of an index as FAISS would write it."""
+    import faiss
+
+    if isinstance(index, ExactIndex):
+        return 4 * index.vectors.size
+    sizes: list[int] = []
+    faiss.write_index(index, faiss.PyCallbackIOWriter(lambda data: sizes.append(len(data))))  # counted, not kept
+    return sum(sizes)
+
+
+def index_line(index: Index, vectors: "np.ndarray", query_vectors: "np.ndarray", profile: Profile) -> str:
+    """Say how a search was done: exactly, or what the approximation gives up and gains."""
+    if profile.index == EXACT:
+        return f"exact, over {4 * vectors.size / 1e6:.1f} MB of vectors"
+    found = approximate(index, vectors, query_vectors)
+    return (
+        f"{profile.index}: finds {found.recall:.1%} of what exact search finds, {found.bytes / 1e6:.1f} MB "
+        f"(exact {found.exact_bytes / 1e6:.1f} MB), {found.speed:,.0f} queries/s (exact {found.exact_speed:,.0f})"
+    )

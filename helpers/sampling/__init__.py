@@ -1,0 +1,26 @@
+"""Pairs from any source, the split, the negatives: the training set and the evaluation set."""
+
+from helpers.sampling.corpus import corpus_rows, read_distractors
+from helpers.sampling.eval_set import EvalSet, build_eval_rows, load_eval_set, save_eval_set
+from helpers.sampling.negatives import negative_pool, sample_negatives, training_rows
+from helpers.sampling.pairs import load_pairs
+from helpers.sampling.split import split_pairs
+from helpers.sampling.texts import excerpt
+from helpers.sampling.training_set import read_training_file, save_training_rows
+
+__all__ = [
+    "EvalSet",
+    "build_eval_rows",
+    "corpus_rows",
+    "excerpt",
+    "load_eval_set",
+    "load_pairs",
+    "negative_pool",
+    "read_distractors",
+    "read_training_file",
+    "sample_negatives",
+    "save_eval_set",
+    "save_training_rows",
+    "split_pairs",
+    "training_rows",
+]

@@ -1,0 +1,93 @@
+"""The frozen queries, corpus and qrels on which every model is measured alike."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import chain
+
+from helpers.base.errors import UserError
+from helpers.base.files import read_jsonl, whole_file, write_jsonl
+from helpers.base.fingerprint import fingerprint
+from helpers.base.profile import Profile
+from helpers.base.trec import Qrels, read_qrels
+from helpers.sampling.corpus import Corpus
+from helpers.sampling.texts import normalise
+
+REMEDY = "run notebooks/02_build_eval_dataset.ipynb first"
+
+
+@dataclass(frozen=True)
+class EvalSet:
+    """What a model is measured on.
+
+    Attributes:
+        queries: query id -> text.
+        corpus: docid -> text, each distinct passage once.
+        qrels: query id -> docids of its positives -> 1, the form that ir-measures and trec_eval read.
+    """
+
+    queries: dict[str, str]
+    corpus: Mapping[str, str]
+    qrels: Qrels
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits that change when any query, passage or judgement does."""
+        judged = (
+            f"{query_id} {docid} {value}" for query_id, found in self.qrels.items() for docid, value in found.items()
+        )
+        return fingerprint(*map(chain.from_iterable, (self.queries.items(), self.corpus.items())), judged)
+
+
+def build_eval_rows(evaluation: list[dict], profile: Profile) -> list[dict]:
+    """Return the rows of `eval_dataset.json`: `query`, `pos`, `id` and the instruction as `prompt`."""
+    return [
+        {"query": pair["query"], "pos": pair["positive"], "id": pair["id"], "prompt": profile.instruction}
+        for pair in evaluation
+    ]
+
+
+def save_eval_set(eval_rows: list[dict], corpus_rows: Iterable[dict], profile: Profile) -> EvalSet:
+    """Write `eval_dataset.json`, `corpus.jsonl` and `qrels.trec` into `profile.data_dir`; return what they say.
+
+    Args:
+        corpus_rows: written as they come, so that they need not fit into memory.
+
+    Raises:
+        UserError: a positive of a query is not in the corpus.
+    """
+    docids: dict[str, str | None] = {normalise(text): None for row in eval_rows for text in row["pos"]}
+
+    def noted():
+        for row in corpus_rows:
+            if (key := normalise(row["text"])) in docids:
+                docids[key] = row["id"]
+            yield row
+
+    write_jsonl(profile.data_dir / "eval_dataset.json", eval_rows)
+    write_jsonl(profile.data_dir / "corpus.jsonl", noted())
+    with whole_file(profile.data_dir / "qrels.trec") as file:
+        for row in eval_rows:
+            for text in row["pos"]:
+                if (docid := docids[normalise(text)]) is None:
+                    raise UserError(f"A positive of query {row['id']} is not in the corpus; build it from all pairs.")
+                file.write(f"{row['id']} 0 {docid} 1\n")
+    return load_eval_set(profile)
+
+
+def load_eval_set(profile: Profile) -> EvalSet:
+    """Read the evaluation set; the passages stay on disk until they are asked for.
+
+    Raises:
+        UserError: a file is missing, a row is not sound, or the three files are not of one build.
+    """
+    path = profile.data_dir / "eval_dataset.json"
+    queries = {}
+    for number, row in read_jsonl(path, REMEDY):
+        if not all(isinstance(row.get(name), str) for name in ("id", "query")):
+            raise UserError(f"{path}, line {number}: 'id' or 'query' is missing or not a text; {REMEDY}.")
+        queries[row["id"]] = row["query"]
+    corpus = Corpus(profile.data_dir / "corpus.jsonl", REMEDY)
+    qrels = read_qrels(profile.data_dir / "qrels.trec")
+    if queries.keys() != qrels.keys() or not all(docid in corpus for found in qrels.values() for docid in found):
+        raise UserError(f"{profile.data_dir}: queries, corpus and qrels.trec are not of one build; {REMEDY}.")
+    return EvalSet(queries, corpus, {query_id: qrels[query_id] for query_id in queries})

@@ -1,0 +1,45 @@
+"""Which passages a query learns to keep away from: random ones, drawn from the training part."""
+
+import random
+from collections.abc import Iterable
+
+from helpers.base.profile import Profile
+from helpers.sampling.texts import distinct, normalise
+
+
+def negative_pool(train: list[dict], evaluation: list[dict]) -> list[str]:
+    """Return the distinct passages of the training part that are no positive of the evaluation part."""
+    held_out = {normalise(text) for pair in evaluation for text in pair["positive"]}
+    passages = distinct(text for pair in train for text in pair["positive"])
+    return [text for text in passages if normalise(text) not in held_out]
+
+
+def sample_negatives(positives: Iterable[list[str]], pool: list[str], neg_num: int, seed: int) -> list[list[str]]:
+    """Draw `neg_num` random negatives for each query: uniformly, without replacement, never one of its positives.
+
+    Args:
+        positives: the positive passages of each query.
+        pool: distinct passages to draw from.
+
+    Returns:
+        One list a query; shorter than `neg_num` where the pool has fewer passages to offer.
+    """
+    rng = random.Random(seed)
+    keys = [normalise(text) for text in pool]
+    negatives = []
+    for texts in positives:
+        own = {normalise(text) for text in texts}
+        # Enough draws for `neg_num` to remain whichever of them are the query's own; dropping those from a
+        # uniform sample leaves a uniform sample of the others.
+        drawn = rng.sample(range(len(pool)), min(len(pool), neg_num + len(own)))
+        negatives.append([pool[i] for i in drawn if keys[i] not in own][:neg_num])
+    return negatives
+
+
+def training_rows(train: list[dict], pool: list[str], neg_num: int, profile: Profile) -> list[dict]:
+    """Return FlagEmbedding's training rows: `query`, `pos`, `neg`, `id` and the instruction as `prompt`."""
+    negatives = sample_negatives((pair["positive"] for pair in train), pool, neg_num, profile.seed)
+    return [
+        {"query": pair["query"], "pos": pair["positive"], "neg": neg, "id": pair["id"], "prompt": profile.instruction}
+        for pair, neg in zip(train, negatives, strict=True)
+    ]

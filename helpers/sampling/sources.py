@@ -1,0 +1,115 @@
+"""Where rows come from: files, folders and data sets on the Hub."""
+
+import csv
+import glob
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from helpers.base.errors import UserError
+from helpers.base.files import read_jsonl, read_lines
+from helpers.base.hub import fetch
+from helpers.base.profile import Profile
+
+REMEDY = "give the path of a file of pairs"
+
+
+def _read_dataset(profile: Profile) -> Iterator[tuple[int, dict]]:
+    """Yield the rows of a split of a folder, or of a data set on the Hub of which only that split is fetched."""
+    split, folder = profile.dataset_split, profile.dataset_path
+    if folder is None:
+        name, revision = profile.dataset, profile.dataset_revision
+        folder = fetch(name, "README.md", revision=revision, kind="dataset")
+        with tempfile.TemporaryDirectory() as skeleton:
+            for path in _listed(name, folder.name):  # the names of all files with nothing in them, and the card
+                (Path(skeleton) / path).parent.mkdir(parents=True, exist_ok=True)
+                (Path(skeleton) / path).touch()
+            if (folder / "README.md").is_file():
+                shutil.copy(folder / "README.md", skeleton)
+            files = _split_files(Path(skeleton), split, name)
+        fetch(name, *map(glob.escape, files), revision=folder.name, kind="dataset")
+    else:
+        files = _split_files(folder, split, str(folder))
+    rows = (row for file in files for _, row in read_rows(folder / file))
+    return enumerate(rows, start=1)
+
+
+def _listed(name: str, commit: str) -> list[str]:
+    from huggingface_hub import get_cached_repo_tree  # kept by `fetch`, so it is there without a connection, too
+    from huggingface_hub.errors import CachedRepoTreeNotFoundError
+
+    try:
+        return [file.path for file in get_cached_repo_tree(name, repo_type="dataset", revision=commit)]
+    except CachedRepoTreeNotFoundError as error:  # fetched by another program
+        raise UserError(
+            f"{name}: the list of its files is not on this disk; run this once with a connection."
+        ) from error
+
+
+def _split_files(folder: Path, split: str, name: str) -> list[str]:
+    """Return the paths inside `folder` of a split's files, by the card or by their names, as `datasets` finds them.
+
+    It judges by names alone, so the files may be empty.
+
+    Raises:
+        UserError: there is no such split.
+    """
+    import datasets
+
+    try:
+        with tempfile.TemporaryDirectory() as cache:  # it locks a file in there
+            splits = datasets.load_dataset_builder(str(folder), cache_dir=cache).config.data_files or {}
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise UserError(f"{name} is no data set ({str(error).splitlines()[0]}); give files of pairs.") from error
+    splits = {str(key): files for key, files in splits.items()}
+    if not split and len(splits) == 1:
+        [split] = splits
+    if split not in splits:
+        raise UserError(f"DATASET_SPLIT={split}: {name} has the splits {', '.join(splits)}; set it to one of them.")
+    return [Path(file).relative_to(folder.resolve()).as_posix() for file in splits[split]]
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, dict]]:
+    """Yield the line (or row) number and the row of a `.jsonl`, `.json`, `.csv` or `.parquet` file.
+
+    Raises:
+        UserError: the file is not what its ending says.
+    """
+    readers = {".jsonl": _read_json, ".json": _read_json, ".csv": _read_csv, ".parquet": _read_parquet}
+    if path.suffix.lower() not in readers:
+        raise UserError(f"{path}: pairs are read from {', '.join(readers)}; convert it.")
+    return readers[path.suffix.lower()](path)
+
+
+def _read_json(path: Path) -> Iterator[tuple[int, dict]]:
+    lines = (line for _, line in read_lines(path, REMEDY))
+    if not next(filter(str.strip, lines), "").lstrip().startswith("["):  # one object a line, whatever the ending says
+        return read_jsonl(path, REMEDY)
+    try:
+        rows = json.loads("".join(line for _, line in read_lines(path, REMEDY)))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {error.lineno}: not JSON ({error.msg}); mend the list there.") from error
+    return enumerate(rows, start=1)
+
+
+def _read_csv(path: Path) -> Iterator[tuple[int, dict]]:
+    csv.field_size_limit(2**30)  # passages may be long
+    reader = csv.DictReader((line for _, line in read_lines(path, REMEDY)), strict=True)
+    try:
+        for row in reader:
+            yield reader.line_num, {key: value for key, value in row.items() if value}
+    except csv.Error as error:  # a quote that is never closed would swallow the rest of the file
+        raise UserError(f"{path}, after line {reader.line_num}: not CSV ({error}); mend the quotes there.") from error
+
+
+def _read_parquet(path: Path) -> Iterator[tuple[int, dict]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        rows = pyarrow.parquet.read_table(path).to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UserError(f"{path} is not a readable Parquet file; write it again.") from error
+    return enumerate(rows, start=1)

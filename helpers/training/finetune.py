@@ -1,0 +1,187 @@
+"""FlagEmbedding's trainer, as the scripts start it: `torchrun ... -m helpers.training.finetune FLAGS`.
+
+The flags, the model, the data set and the loss are those of `FlagEmbedding.finetune.embedder.encoder_only.base`, and
+where nothing is left to chance so are the weights. What is added, in `helpers/training/`: draws that depend on seed,
+epoch and row alone; checkpoints that are whole, and `--resume_from_checkpoint` that restores them; `--sub_batch_size`
+caches gradients; `--eval_strategy steps` scores held-out training queries; a log for people. The finished model is one
+that sentence-transformers loads.
+"""
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import transformers
+from datasets import Dataset
+from FlagEmbedding.finetune.embedder.encoder_only.base import (
+    EncoderOnlyEmbedderDataArguments,
+    EncoderOnlyEmbedderModelArguments,
+    EncoderOnlyEmbedderRunner,
+    EncoderOnlyEmbedderTrainingArguments,
+)
+from transformers import HfArgumentParser, PrinterCallback
+
+from helpers.base.errors import UserError, run_command
+from helpers.base.files import write_json
+from helpers.encoding.models import weights_only
+from helpers.encoding.settings import EmbedderSettings, write_embedder
+from helpers.training.checkpoints import GO_ON, remove_broken, writing
+from helpers.training.dataset import Collator, SetEpoch, TrainDataset
+from helpers.training.held_out import build_held_out, split_held_out
+from helpers.training.loss import MaskedLoss
+from helpers.training.progress import Progress
+from helpers.training.record import check_same, make_record, record_file
+from helpers.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from FlagEmbedding.finetune.embedder.encoder_only.base import BiEncoderOnlyEmbedderModel
+    from transformers import PreTrainedTokenizerBase
+
+STOPS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Runner(EncoderOnlyEmbedderRunner):
+    """FlagEmbedding's runner with this project's data set and trainer."""
+
+    held_out = None
+
+    def load_tokenizer_and_model(self) -> tuple["PreTrainedTokenizerBase", "BiEncoderOnlyEmbedderModel"]:
+        """Load the tokenizer, and the model in float32, whatever it is stored in; precision is autocast's."""
+        with weights_only(Path(self.model_args.model_name_or_path)):
+            tokenizer, model = super().load_tokenizer_and_model()
+        args = self.training_args
+        model.cross_entropy = MaskedLoss(args.world_size if args.negatives_cross_device else 1)
+        return tokenizer, model.float()
+
+    def load_train_dataset(self) -> TrainDataset:
+        """Load the rows, less those held out if the training is scored on the way."""
+        dataset = TrainDataset(args=self.data_args, tokenizer=self.tokenizer)
+        dataset.seed = self.training_args.seed
+        if self.training_args.eval_strategy != "no":
+            train, held = split_held_out(dataset.dataset.to_list(), self.training_args.seed)
+            self.held_out = build_held_out(train, held, self.data_args.query_instruction_for_retrieval or "")
+            dataset.dataset = Dataset.from_list(train)
+        dataset.note_positives()
+        return dataset
+
+    def load_data_collator(self) -> Collator:
+        """Build FlagEmbedding's collator, which then also tells what answers what."""
+        return Collator(**vars(super().load_data_collator()))
+
+    def load_trainer(self) -> Trainer:
+        """Build the trainer, with lines for people in the place of printed dictionaries."""
+        args = self.training_args
+        trainer = Trainer(
+            model=self.model,
+            args=args,
+            train_dataset=self.train_dataset,
+            eval_dataset=self.held_out,
+            data_collator=self.data_collator,
+            processing_class=self.tokenizer,
+            callbacks=[SetEpoch(), Progress(Path(args.output_dir), args.per_device_train_batch_size * args.world_size)],
+        )
+        trainer.remove_callback(PrinterCallback)
+        return trainer
+
+    def run(self) -> None:
+        """Train, from the start or from a checkpoint, and write the model; of several processes the first writes."""
+        args = self.training_args
+        folder, checkpoint = Path(args.output_dir), args.resume_from_checkpoint
+        if args.should_save:
+            record = make_record(self.data_args.train_data, args.world_size)
+            if checkpoint:
+                check_same(folder, record)
+                print(f"goes on from {Path(checkpoint).name}", flush=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            remove_broken(folder)
+            write_json(record_file(folder), record)
+        self.trainer.train(resume_from_checkpoint=checkpoint)
+        if args.should_save:
+            with writing(folder), tempfile.TemporaryDirectory(prefix=".plain-", dir=folder) as plain:
+                self.trainer._save(plain)
+                write_embedder(Path(plain), folder, self.settings(folder))
+            print(f"finished: {folder}", flush=True)
+        self.trainer.accelerator.wait_for_everyone()  # who leaves while another writes breaks its connections
+
+    def settings(self, folder: Path) -> EmbedderSettings:
+        """Return how the model was fed, for the files that say so."""
+        return EmbedderSettings(
+            model=folder.name,
+            folder=folder,
+            pooling=self.training_args.sentence_pooling_method,
+            instruction=self.data_args.query_instruction_for_retrieval or "",
+            passage_instruction=self.data_args.passage_instruction_for_retrieval or "",
+            query_max_len=self.data_args.query_max_len,
+            passage_max_len=self.data_args.passage_max_len,
+        )
+
+
+def quiet() -> None:
+    """Keep the libraries' settings, bars and hints out of the log."""
+    logging.basicConfig(level=logging.WARNING)
+    logging.getLogger("FlagEmbedding").setLevel(logging.ERROR)
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    warnings.filterwarnings("ignore")
+
+
+def stop(number: int, frame: object) -> None:
+    """End with a sentence when torchrun or a person asks for it."""
+    raise UserError(f"The training was stopped by {signal.Signals(number).name}; {GO_ON}.")
+
+
+def main() -> Runner:
+    """Train with the flags of the command line; return what did it."""
+    for number in STOPS:
+        signal.signal(number, stop)
+    quiet()
+    parser = HfArgumentParser(
+        (EncoderOnlyEmbedderModelArguments, EncoderOnlyEmbedderDataArguments, EncoderOnlyEmbedderTrainingArguments)
+    )
+    model_args, data_args, training_args = parser.parse_args_into_dataclasses()
+    training_args.log_level = "error"  # the trainer would turn the libraries' voices up again
+    try:
+        runner = Runner(model_args, data_args, training_args)
+        runner.run()
+    except RuntimeError as error:
+        if training_args.world_size > 1 and any(word in str(error) for word in ("Connection", "gloo", "NCCL")):
+            raise UserError(f"Another process of this training has ended; {GO_ON}.") from error
+        raise
+    finally:
+        for number in STOPS:
+            signal.signal(number, signal.SIG_IGN)  # it is leaving already, and has said why
+    return runner
+
+
+def leave(main: Callable[[], object]) -> NoReturn:
+    """Call `main` as `run_command` does and end the process at once, with nothing taken down.
+
+    Whatever frees the process group, its owner's end or the interpreter's, joins gloo's threads while it holds
+    Python's lock, for which such a thread may be waiting for ever. So what `main` returns, or the frames of what it
+    raises, are held to the end.
+    """
+    try:
+        held = run_command(main)  # noqa: F841
+        _end(0)
+    except SystemExit as error:
+        _end(error.code)
+    except BaseException:
+        traceback.print_exc()
+        _end(1)
+
+
+def _end(status: int) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    leave(main)

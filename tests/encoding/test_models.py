@@ -1,0 +1,128 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import environ_of
+from safetensors.numpy import load_file
+
+from helpers.base.errors import UserError
+from helpers.encoding import models
+from helpers.encoding.encoder import embedder_settings, load_model
+from helpers.encoding.models import base_model, load_encoder, model_folder
+from helpers.encoding.settings import EmbedderSettings
+
+
+def test_packaged_weights_are_the_official_ones(monkeypatch):
+    assert (model_folder("all-MiniLM-L6-v2") / "model.safetensors").is_file()
+    package, inside, _ = models.PACKAGED["all-MiniLM-L6-v2"]
+    monkeypatch.setitem(models.PACKAGED, "all-MiniLM-L6-v2", (package, inside, "0" * 64))
+    with pytest.raises(UserError, match="does not hold the official weights"):
+        model_folder("all-MiniLM-L6-v2")
+
+
+def test_the_cut_model_is_the_lower_layers(make_profile, tiny_bert):
+    import torch
+    from transformers import AutoModel
+
+    profile = make_profile(BASE_MODEL=tiny_bert, BASE_LAYERS=1)
+    folder = base_model(profile)
+    assert folder.parent == profile.output_dir
+    assert folder.name.startswith("tiny-bert-first1-")
+    whole, cut = AutoModel.from_pretrained(tiny_bert), AutoModel.from_pretrained(folder)
+    ids = torch.tensor([[2, 7, 9, 3]])
+    with torch.no_grad():
+        hidden = whole.eval()(ids, output_hidden_states=True).hidden_states[1]
+        assert torch.equal(cut.eval()(ids).last_hidden_state, hidden)
+    assert base_model(profile) == folder
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_another_model_of_the_same_name_is_cut_anew(make_profile, tiny_bert, certain_bert, tmp_path):
+    folders = []
+    for base in (tiny_bert, certain_bert):
+        same_name = shutil.copytree(base, tmp_path / base.name / "model")
+        folders.append(base_model(make_profile(BASE_MODEL=same_name, BASE_LAYERS=1)))
+    configs = [json.loads((folder / "config.json").read_text())["hidden_dropout_prob"] for folder in folders]
+    assert configs == [0.1, 0.0]
+
+
+def test_two_processes_cut_one_model_at_once(project, tiny_bert, tmp_path):
+    pairs = tmp_path / "cut at once.jsonl"
+    pairs.touch()
+    environ = environ_of(project, {"PROFILE": "test", "DATASET": pairs, "BASE_MODEL": tiny_bert, "BASE_LAYERS": 1})
+    command = [sys.executable, "-m", "helpers.encoding.models"]
+    both = [subprocess.Popen(command, cwd=project, env=environ, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    [folder] = {process.communicate(timeout=120)[0].strip() for process in both}
+    assert [process.returncode for process in both] == [0, 0]
+    assert [path.name for path in Path(folder).parent.iterdir()] == [Path(folder).name]
+    assert load_file(Path(folder) / "model.safetensors")
+    shutil.rmtree(Path(folder).parent)
+
+
+def test_weights_are_loaded_in_float32_whatever_they_are_stored_in(tiny_bert, tmp_path):
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(tiny_bert, tmp_path / "half")
+    halves = {name: tensor.half() for name, tensor in load_file(folder / "model.safetensors").items()}
+    save_file(halves, folder / "model.safetensors", {"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"dtype": "float16"}))
+    for name, parameter in load_encoder(folder).named_parameters():
+        assert parameter.dtype == torch.float32
+        assert torch.equal(parameter, halves[name].float())
+
+
+class Command:
+    """What unpickles into a command that is run."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.path}",)
+
+
+def test_a_bin_is_weights_or_nothing(tiny_bert, tmp_path):
+    import torch
+
+    folder = shutil.copytree(tiny_bert, tmp_path / "pickled")
+    (folder / "model.safetensors").unlink()
+    torch.save({"embeddings.word_embeddings.weight": Command(tmp_path / "was run")}, folder / "pytorch_model.bin")
+    settings = EmbedderSettings("pickled", folder, "cls", "", "", 24, 24)
+    for load in (lambda: load_encoder(folder), lambda: load_model(settings)):
+        with pytest.raises(UserError, match="holds a .bin with something else than weights, which is not run"):
+            load()
+    assert not (tmp_path / "was run").exists()
+
+
+def test_too_many_layers_is_one_sentence(make_profile, tiny_bert):
+    with pytest.raises(UserError, match="BASE_LAYERS=3: tiny-bert has 2 layers"):
+        base_model(make_profile(BASE_MODEL=tiny_bert, BASE_LAYERS=3))
+
+
+def test_missing_models_are_one_sentence(make_profile, tmp_path, tiny_bert):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="has no config.json"):
+        model_folder(str(tmp_path / "empty"))
+    (tmp_path / "empty" / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="has no weights"):
+        model_folder(str(tmp_path / "empty"))
+    with pytest.raises(UserError, match="There is no model folder /no/such/model"):
+        model_folder("/no/such/model")
+    profile = make_profile(BASE_MODEL=tiny_bert, BASE_LAYERS=0)
+    with pytest.raises(UserError, match="run bash finetune_neg10.sh first"):
+        embedder_settings(profile, "neg10")
+    with pytest.raises(UserError, match="name = 'neg' is no model of this series"):
+        embedder_settings(profile, "neg")
+
+
+def test_each_model_gets_what_it_was_trained_with(make_profile, tiny_bert):
+    profile = make_profile(BASE_MODEL=tiny_bert, BASE_LAYERS=0)
+    raw, reference = embedder_settings(profile, "raw"), embedder_settings(profile, "reference")
+    assert (raw.pooling, raw.instruction, raw.query_max_len) == ("cls", profile.instruction, 24)
+    assert (reference.pooling, reference.instruction, reference.query_max_len) == ("mean", "", 256)

@@ -1,0 +1,127 @@
+import json
+
+import pandas as pd
+import pytest
+from conftest import make_pairs, write_jsonl
+
+from helpers.base.errors import UserError
+from helpers.sampling.pairs import load_pairs, merge_queries
+from helpers.sampling.texts import distinct, normalise
+
+ROWS = [{"query": "a b", "positive": ["x", "y"], "id": "1"}, {"query": "c", "positive": ["z"], "id": "2"}]
+
+
+def write(path, rows):
+    if path.suffix == ".jsonl":
+        write_jsonl(path, rows)
+    elif path.suffix == ".json":
+        path.write_text(json.dumps(rows, indent=2))
+    elif path.suffix == ".csv":
+        one_a_row = [row | {"positive": text} for row in rows for text in row["positive"]]
+        pd.DataFrame(one_a_row).drop(columns="id").to_csv(path, index=False)
+    else:
+        pd.DataFrame(rows).to_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".json", ".csv", ".parquet"])
+def test_formats_agree(make_profile, tmp_path, ending):
+    path = write(tmp_path / f"my pairs{ending}", ROWS)
+    pairs = load_pairs(make_profile(DATASET=path))
+    assert [(pair["query"], pair["positive"]) for pair in pairs] == [("a b", ["x", "y"]), ("c", ["z"])]
+
+
+def test_accepted_shapes(make_profile, tmp_path):
+    path = tmp_path / "a.json"  # JSON lines under .json, as the training files are
+    path.write_bytes(
+        b'\xef\xbb\xbf{"query": " q1 ", "pos": "x"}\n\n{"query": "q2", "positive": ["y", "Y "], "id": 7}\n'
+    )
+    assert load_pairs(make_profile(DATASET=path)) == [
+        {"id": "q1", "query": "q1", "positive": ["x"]},
+        {"id": "7", "query": "q2", "positive": ["y"]},
+    ]
+
+
+def test_csv_keeps_line_breaks_in_a_field(make_profile, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('query,positive\nq,"one\n\ntwo"\n')
+    assert load_pairs(make_profile(DATASET=path))[0]["positive"] == ["one\n\ntwo"]
+
+
+def test_max_pairs_is_a_seeded_sample(make_profile, tmp_path):
+    path = write_jsonl(tmp_path / "a.jsonl", make_pairs(50))
+    some = load_pairs(make_profile(DATASET=path, MAX_PAIRS=10))
+    assert len(some) == 10
+    assert some == load_pairs(make_profile(DATASET=path, MAX_PAIRS=10))
+    assert some != load_pairs(make_profile(DATASET=path, MAX_PAIRS=10, SEED=1))
+    numbers = [int(pair["id"][1:]) for pair in some]
+    assert numbers == sorted(numbers)
+
+
+def test_a_folder_loads_like_the_hub(make_profile, tmp_path):
+    folder = tmp_path / "msmarco"
+    write_jsonl(folder / "dev.json", make_pairs(5))
+    (folder / "README.md").write_text("---\nconfigs:\n- config_name: default\n  data_files:\n  - split: dev\n"
+                                      "    path: dev.json\n---\n")  # fmt: skip
+    pairs = load_pairs(make_profile("msmarco", DATASET=folder))
+    assert [pair["query"] for pair in pairs] == [pair["query"] for pair in make_pairs(5)]
+
+
+def test_a_folder_is_read_as_it_is_now(make_profile, tmp_path):
+    write_jsonl(tmp_path / "pairs" / "train.jsonl", make_pairs(3))
+    assert len(load_pairs(make_profile(DATASET=tmp_path / "pairs", DATASET_SPLIT=""))) == 3
+    write_jsonl(tmp_path / "pairs" / "train.jsonl", make_pairs(5))
+    assert len(load_pairs(make_profile(DATASET=tmp_path / "pairs", DATASET_SPLIT=""))) == 5
+
+
+def test_a_split_that_is_not_there_is_one_sentence(make_profile, tmp_path):
+    write_jsonl(tmp_path / "pairs" / "train.jsonl", make_pairs(3))
+    with pytest.raises(UserError, match="DATASET_SPLIT=dev: .*pairs has the splits train; set it to one of them"):
+        load_pairs(make_profile(DATASET=tmp_path / "pairs"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty is no data set"):
+        load_pairs(make_profile(DATASET=tmp_path / "empty"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("a.jsonl", b'{"query": "q", "positive": "p"}\n{"query": "q2", "pos', "a.jsonl, line 2: not JSON"),
+        ("a.jsonl", b'["q", "p"]\n', "a.json"),
+        ("a.jsonl", b'{"query": "q", "positive": "p"}\n[1]\n', "a.jsonl, line 2: not a JSON object"),
+        ("a.jsonl", b'{"positive": "p"}\n', "a.jsonl, line 1: 'query' is missing"),
+        ("a.jsonl", b'{"query": 3, "positive": "p"}\n', "a.jsonl, line 1: 'query' is missing, empty or not a text"),
+        ("a.jsonl", b'{"query": "q", "positive": []}\n', "a.jsonl, line 1: 'positive' is missing, empty"),
+        ("a.jsonl", b'{"query": "q", "positive": ["p", 1]}\n', "a.jsonl, line 1: 'positive'"),
+        (
+            "a.jsonl",
+            b'{"query": "q", "positive": "p", "id": 1}\n{"query": "r", "positive": "p", "id": "1"}\n',
+            "line 2: id",
+        ),
+        ("a.jsonl", b"", "a.jsonl has no rows"),
+        ("a.jsonl", b"\xff\xfe\x00binary", "a.jsonl is not text in UTF-8"),
+        ("a.json", b'[{"query": "q", "positive": "p"},\n', "a.json, line 2: not JSON"),
+        ("a.json", b"[1]", "a.json, line 1: not an object"),
+        ("a.csv", b"question,answer\nq,p\n", "a.csv, line 2: 'query' is missing"),
+        ("a.csv", b"query,positive\nq,p\nr,\n", "a.csv, line 3: 'positive' is missing"),
+        ("a.csv", b'query,positive\nq,"p\nr,s\n', "a.csv, after line 1: not CSV (unexpected end of data)"),
+        ("a.parquet", b"not parquet", "a.parquet is not a readable Parquet file"),
+    ],
+)
+def test_bad_files_are_one_sentence(make_profile, tmp_path, name, content, sentence):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError) as error:
+        load_pairs(make_profile(DATASET=tmp_path / name))
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_same_text():
+    assert normalise(" A  b\n") == "a b"
+    assert distinct(["A b", "c", "a  B", "C", "d"]) == ["A b", "c", "d"]
+
+
+def test_rows_of_one_query_are_united():
+    pairs = [{"id": "1", "query": "Q", "positive": ["a"]}, {"id": "2", "query": "q ", "positive": ["A", "b"]}]
+    assert merge_queries(pairs) == [{"id": "1", "query": "Q", "positive": ["a", "b"]}]
+    assert pairs[0]["positive"] == ["a"]

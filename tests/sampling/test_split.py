@@ -1,0 +1,123 @@
+import json
+
+import datasets
+import pytest
+from conftest import make_pairs, write_jsonl
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers.base.clock import timed
+from helpers.base.errors import UserError
+from helpers.sampling.negatives import negative_pool, sample_negatives, training_rows
+from helpers.sampling.split import passage_groups, split_pairs
+from helpers.sampling.texts import normalise
+from helpers.sampling.training_set import save_training_rows
+
+texts = st.text(alphabet="abAB \t", min_size=1, max_size=3).filter(str.strip)
+positives = st.lists(st.lists(texts, min_size=1, max_size=3), min_size=1, max_size=20)
+
+
+def pairs_of(positive_lists):
+    return [{"id": f"q{i}", "query": str(i), "positive": texts} for i, texts in enumerate(positive_lists)]
+
+
+@given(positives, st.integers(1, 8), st.integers(0, 3))
+def test_negatives_are_distinct_and_never_a_positive(positive_lists, neg_num, seed):
+    pool = negative_pool(pairs_of(positive_lists), [])
+    sampled = sample_negatives(positive_lists, pool, neg_num, seed)
+    assert sampled == sample_negatives(positive_lists, pool, neg_num, seed)
+    for own, negatives in zip(positive_lists, sampled, strict=True):
+        keys = [normalise(text) for text in negatives]
+        others = {normalise(text) for text in pool} - {normalise(text) for text in own}
+        assert len(set(keys)) == len(keys) == min(neg_num, len(others))
+        assert set(keys) <= others
+
+
+@given(positives, st.floats(0.05, 0.95), st.integers(0, 3))
+def test_passage_split_separates_passages(make_profile_once, positive_lists, share, seed):
+    pairs = pairs_of(positive_lists)
+    profile = make_profile_once.model_copy(update={"eval_share": share, "seed": seed})
+    try:
+        train, evaluation = split_pairs(pairs, profile)
+    except UserError:
+        return
+    assert sorted(pair["id"] for pair in train + evaluation) == sorted(pair["id"] for pair in pairs)
+    assert len(evaluation) <= round(share * len(pairs))
+    sides = [{normalise(text) for pair in side for text in pair["positive"]} for side in (train, evaluation)]
+    assert sides[0].isdisjoint(sides[1])
+
+
+@pytest.fixture(scope="module")
+def make_profile_once():
+    from helpers.base.profile import load_profile
+
+    return load_profile("test", {})
+
+
+def test_negatives_are_uniform():
+    pool = [str(i) for i in range(5)]
+    counts = dict.fromkeys(pool, 0)
+    for row in sample_negatives([["0"]] * 8000, pool, 2, seed=0):
+        for text in row:
+            counts[text] += 1
+    assert counts.pop("0") == 0
+    assert all(abs(count - 4000) < 200 for count in counts.values()), counts  # four standard deviations are 179
+
+
+def test_groups_join_through_shared_passages():
+    pairs = pairs_of([["a", "b"], ["c"], ["B "], ["d"], ["c", "a"]])
+    groups = passage_groups([pair["positive"] for pair in pairs])
+    assert groups[0] == groups[1] == groups[2] == groups[4] != groups[3]
+
+
+def test_query_split_is_the_articles(make_profile):
+    profile = make_profile("msmarco")
+    pairs = pairs_of([[str(i)] for i in range(6980)])
+    train, evaluation = split_pairs(pairs, profile)
+    expected = datasets.Dataset.from_list(pairs).train_test_split(0.2, 0.8, seed=42)
+    assert (len(train), len(evaluation)) == (5584, 1396)
+    assert [pair["id"] for pair in train] == expected["train"]["id"]
+    assert [pair["id"] for pair in evaluation] == expected["test"]["id"]
+
+
+def test_pool_holds_no_evaluation_passage():
+    train = pairs_of([["a", "Shared"], ["b"], ["A "]])
+    assert negative_pool(train, pairs_of([["shared", "c"]])) == ["a", "b"]
+
+
+def test_a_split_that_leaves_a_side_empty_is_one_sentence(make_profile):
+    with pytest.raises(UserError, match="cannot be split by passage"):
+        split_pairs(pairs_of([["same"], ["same"], ["SAME"]]), make_profile())
+    with pytest.raises(UserError, match="cannot be split by query"):
+        split_pairs(pairs_of([["one"]]), make_profile(SPLIT_KEY="query"))
+    with pytest.raises(UserError, match="EVAL_SHARE=0.95"):
+        split_pairs(pairs_of([["one"], ["two"], ["three"]]), make_profile(SPLIT_KEY="query", EVAL_SHARE=0.95))
+
+
+def test_fifty_negatives_for_the_articles_queries_take_under_two_seconds():
+    positive_lists = [[f"passage {i} " * 50] for i in range(6980)]
+    pool = negative_pool(pairs_of(positive_lists), [])
+    negatives, seconds = timed(sample_negatives, positive_lists, pool, 50, 42)
+    assert {len(row) for row in negatives} == {50}
+    assert seconds < 2
+
+
+def test_training_file(make_profile, tmp_path):
+    path = write_jsonl(tmp_path / "p.jsonl", make_pairs(12))
+    profile = make_profile(DATASET=path)
+    pairs = [pair | {"id": f"q{i}"} for i, pair in enumerate(make_pairs(12))]
+    rows = training_rows(pairs, negative_pool(pairs, []), 5, profile)
+    said = save_training_rows(rows, 5, profile)
+    saved = [json.loads(line) for line in profile.training_file(5).read_text().splitlines()]
+    assert saved == rows
+    assert list(saved[0]) == ["query", "pos", "neg", "id", "prompt"]
+    assert saved[0]["prompt"] == profile.instruction
+    assert "fewer" not in said
+
+
+def test_a_short_list_is_said_not_filled(make_profile):
+    pairs = pairs_of([["a"], ["b", "c"], ["d"]])
+    rows = training_rows(pairs, negative_pool(pairs, []), 3, make_profile())
+    assert [len(row["neg"]) for row in rows] == [3, 2, 3]
+    said = save_training_rows(rows, 3, make_profile())
+    assert "1 of them have fewer than 3 negatives, the fewest 2" in said

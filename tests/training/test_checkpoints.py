@@ -1,0 +1,73 @@
+import shutil
+
+import pytest
+
+from helpers.base.errors import UserError
+from helpers.training.checkpoints import MARK, is_whole, last_whole, load_weights, mark_whole, remove_broken, writing
+
+
+def make_checkpoint(folder, step):
+    checkpoint = folder / f"checkpoint-{step}"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "model.safetensors").write_bytes(b"weights")
+    (checkpoint / "optimizer.pt").write_bytes(b"moments")
+    mark_whole(checkpoint)
+    return checkpoint
+
+
+def test_the_last_whole_checkpoint_is_found(tmp_path):
+    assert last_whole(tmp_path) is None
+    for step in (9, 10, 100):
+        make_checkpoint(tmp_path, step)
+    assert last_whole(tmp_path).name == "checkpoint-100"  # by number, not by letter
+    (tmp_path / "checkpoint-100" / "optimizer.pt").write_bytes(b"mom")
+    assert last_whole(tmp_path).name == "checkpoint-10"
+    (tmp_path / "checkpoint-10" / "model.safetensors").unlink()
+    assert last_whole(tmp_path).name == "checkpoint-9"
+    (tmp_path / "checkpoint-9" / MARK).write_text("{")
+    assert last_whole(tmp_path) is None
+
+
+def test_broken_checkpoints_are_removed(tmp_path):
+    whole, broken = make_checkpoint(tmp_path, 1), make_checkpoint(tmp_path, 2)
+    (broken / MARK).unlink()
+    assert not is_whole(broken)
+    remove_broken(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [whole.name]
+
+
+def test_weights_are_restored_or_it_says_why_not(tiny_bert, tmp_path):
+    import torch
+    from safetensors.torch import load_file, save_file
+    from transformers import AutoModel
+
+    checkpoint = shutil.copytree(tiny_bert, tmp_path / "checkpoint-5")
+    encoder = AutoModel.from_pretrained(tiny_bert)
+    weights = load_file(checkpoint / "model.safetensors")
+    for parameter in encoder.parameters():
+        torch.nn.init.ones_(parameter)
+    load_weights(encoder, checkpoint)
+    assert all(torch.equal(value, weights[name]) for name, value in encoder.state_dict().items() if name in weights)
+
+    name = "encoder.layer.0.output.dense.weight"
+    for wrong, sentence in (
+        ({key: value for key, value in weights.items() if key != name}, "Missing key"),
+        (weights | {"surplus": torch.zeros(1)}, "Unexpected key"),
+        (weights | {name: torch.zeros(1)}, "size mismatch"),
+        ({f"model.{key}": value for key, value in weights.items()}, "Missing key"),
+    ):
+        save_file(wrong, checkpoint / "model.safetensors")
+        with pytest.raises(UserError, match=f"checkpoint-5 is not a checkpoint of this model.*{sentence}"):
+            load_weights(encoder, checkpoint)
+
+
+def test_failures_to_write_are_one_sentence(tmp_path):
+    with (
+        pytest.raises(UserError, match=r"was not written: No space left on device; free some space, then RESUME=1"),
+        writing(tmp_path),
+    ):
+        raise OSError(28, "No space left on device")
+    with pytest.raises(UserError, match="was not written: .*PytorchStreamWriter"), writing(tmp_path):
+        raise RuntimeError("[enforce fail] PytorchStreamWriter failed writing file data/3")
+    with pytest.raises(RuntimeError, match="shapes"), writing(tmp_path):
+        raise RuntimeError("shapes do not match")

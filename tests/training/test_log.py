@@ -1,0 +1,160 @@
+"""What people read while a training runs."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from helpers.base.clock import clock
+from helpers.base.errors import UserError
+from helpers.base.files import write_json
+from helpers.training.curve import follow, loss_file, plot_points
+from helpers.training.curve import follow as curve
+from helpers.training.log import Log
+from helpers.training.record import check_same, flags, is_running, make_record, record_file
+
+AGENT = [
+    "E1124 16:49:19.385000 4454 torch/distributed/elastic/multiprocessing/api.py:882] failed (exitcode: {code}) "
+    "local_rank: 1 (pid: 7) of binary: python\n",
+    "Traceback (most recent call last):\n",
+    '  File "/bin/torchrun", line 8, in <module>\n',
+    "    sys.exit(main())\n",
+    "torch.distributed.elastic.multiprocessing.errors.ChildFailedError: \n",
+    "============================================================\n",
+    "Root Cause (first observed failure):\n",
+]
+
+
+def shown(lines):
+    log = Log()
+    return [text for line in lines for text in log.lines(line)], log.status
+
+
+def test_the_log_keeps_what_is_for_people():
+    lines = ["step 5/10   loss 1.0\n", "W1124 16:49:19.385000 1 torch/distributed/run.py:874] *****\n", "finished\n"]
+    assert shown(lines) == ([lines[0], lines[2]], 0)
+
+
+def test_a_killed_process_is_one_sentence():
+    text, status = shown(["step 5/10\n", *[line.format(code=-9) for line in AGENT]])
+    assert text == [
+        "step 5/10\n",
+        "error: Process 1 of the training was killed by SIGKILL; RESUME=1 goes on from the last whole checkpoint.\n",
+    ]
+    assert status == 1
+
+
+def test_a_process_that_said_why_is_not_repeated():
+    text, status = shown(["error: The disk is full.\n", *[line.format(code=2) for line in AGENT]])
+    assert (text, status) == (["error: The disk is full.\n"], 2)
+
+
+def test_a_tracebacks_of_a_process_are_kept():
+    own = ["Traceback (most recent call last):\n", '  File "x.py", line 1\n', "ValueError: no\n"]
+    text, status = shown([*own, *[line.format(code=1) for line in AGENT]])
+    assert text[:3] == own
+    assert "ended with status 1" in text[3]
+    assert (len(text), status) == (4, 1)
+
+
+def test_clock():
+    assert [clock(seconds) for seconds in (0.4, 61, 3599.6, 3725)] == ["0:00", "1:01", "1:00:00", "1:02:05"]
+
+
+def test_flags():
+    words = ["--a", "1", "--instruction", "ends in: ", "--empty", "", "--list", "x", "y", "--alone"]
+    assert flags(words) == {"a": "1", "instruction": "ends in: ", "empty": "", "list": "x y", "alone": ""}
+
+
+def test_a_resume_must_be_of_the_same_run(tmp_path, monkeypatch):
+    data = tmp_path / "training.json"
+    data.write_text("one\n")
+
+    def record(*words, processes=1):
+        monkeypatch.setattr(sys, "argv", ["finetune", *words])
+        return make_record([str(data)], processes)
+
+    write_json(record_file(tmp_path), record("--learning_rate", "1e-3", "--logging_steps", "5"))
+    check_same(tmp_path, record("--learning_rate", "1e-3", "--logging_steps", "1", "--resume_from_checkpoint", "x"))
+    with pytest.raises(UserError, match="--learning_rate 1e-3, now it is 2e-3; restore that, or .* FORCE=1"):
+        check_same(tmp_path, record("--learning_rate", "2e-3"))
+    with pytest.raises(UserError, match="--fp16 not given, now it is given"):
+        check_same(tmp_path, record("--learning_rate", "1e-3", "--fp16"))
+    with pytest.raises(UserError, match="with 1 processes, not 2"):
+        check_same(tmp_path, record("--learning_rate", "1e-3", processes=2))
+    data.write_text("two\n")
+    with pytest.raises(UserError, match="other training data"):
+        check_same(tmp_path, record("--learning_rate", "1e-3"))
+
+
+def test_running_is_told_from_ended(tmp_path):
+    record = make_record([], 1)
+    assert record["pid"] == os.getpid()
+    assert is_running(record)
+    assert not is_running(record | {"started": 1.0})  # the number went to another process
+    assert not is_running(record | {"pid": 2**22 + 1})
+
+
+def test_the_picture_shows_the_points():
+    points = [{"step": s, "of": 30, "loss": 9 / s} for s in (10, 20)] + [{"step": 20, "of": 30, "ndcg@10": 0.5}]
+    left, right = plot_points(points, "neg10, running").axes
+    assert left.lines[0].get_xydata().tolist() == [[10, 0.9], [20, 0.45]]
+    assert right.lines[0].get_xydata().tolist() == [[20, 0.5]]
+    assert left.get_title() == "neg10, running: step 20 of 30"
+    assert len(plot_points([], "neg10").axes) == 1
+
+
+@pytest.mark.parametrize("ending", ["finished", "died"])
+def test_follow_until_the_end(make_profile, tmp_path, monkeypatch, capsys, ending):
+    """A process is followed, grows its curve, and ends with or without a model."""
+    import IPython.display
+    import psutil
+
+    titles = []
+
+    class Picture:
+        def update(self, figure):
+            titles.append(figure.axes[0].get_title())
+
+    def display(figure, display_id):
+        titles.append(figure.axes[0].get_title())
+        return Picture()
+
+    monkeypatch.setattr(IPython.display, "display", display)
+    profile = make_profile()
+    with pytest.raises(UserError, match="Nothing is trained in .*; run bash finetune_neg10.sh"):
+        follow("neg10", profile)
+    with pytest.raises(UserError, match="'raw' is no model"):
+        follow("raw", profile)
+
+    folder = profile.tuned_model(10)
+    folder.mkdir(parents=True)
+    process = subprocess.Popen(["sleep", "60"])
+    started = psutil.Process(process.pid).create_time()
+    write_json(record_file(folder), make_record([], 1) | {"pid": process.pid, "started": started})
+    profile.training_log(10).write_text("".join(f"line {n}\n" for n in range(30)))
+
+    def pause(seconds):
+        with loss_file(folder).open("a") as file:
+            file.write(json.dumps({"step": len(titles), "of": 3, "loss": 1.0}) + "\n")
+        if len(titles) == 2:
+            if ending == "finished":
+                (folder / "modules.json").write_text("[]")
+            process.kill()
+            process.wait()
+
+    monkeypatch.setattr(curve.time, "sleep", pause)
+    start = time.monotonic()
+    follow("neg10", profile)
+    assert time.monotonic() - start < 30
+    assert titles == [
+        "neg10, running: step 0 of 1",
+        "neg10, running: step 1 of 3",
+        f"neg10, {ending}: step 2 of 3",
+    ]
+    said = capsys.readouterr().out
+    assert ("line 29" in said and "line 18" in said and "line 17" not in said) == (ending == "died")
+    assert ("FORCE=1 starts again" in said) == (ending == "died")

@@ -1,0 +1,242 @@
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+from conftest import make_rows, write_jsonl
+
+from helpers.base.errors import UserError
+from helpers.base.files import write_json
+from helpers.sampling.training_set import read_training_file
+from helpers.training.plan import activation_bytes, count_parameters, make_plan
+from helpers.training.prepare import check_machine, check_output, check_training
+from helpers.training.record import make_record, record_file
+
+SETTINGS = {"BASE_LAYERS": 0, "INSTRUCTION": "ask: "}
+
+
+@pytest.fixture
+def profile(make_profile, tiny_bert):
+    return make_profile(BASE_MODEL=tiny_bert, **SETTINGS)
+
+
+ROW = make_rows(8, 7)[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (json.dumps(ROW)[:40], "line 2: not JSON"),
+        ("[1]", "line 2: not a JSON object"),
+        (json.dumps(ROW | {"pos": "a passage"}), "line 2: 'pos' is not a list of texts"),
+        (json.dumps(ROW | {"neg": [1, 2]}), "line 2: 'neg' is not a list of texts"),
+        (json.dumps(ROW | {"neg": None}), "line 2: 'neg' is not a list of texts"),
+        (json.dumps(ROW | {"query": 3}), "line 2: 'query' or 'pos' is missing"),
+        (json.dumps(ROW | {"pos": []}), "line 2: 'query' or 'pos' is missing"),
+        (json.dumps(ROW | {"neg": []}), "line 2: 0 negatives, but GROUP_SIZE=8 draws 7"),
+        (json.dumps(ROW | {"neg": ROW["neg"][:6]}), "line 2: 6 negatives, but GROUP_SIZE=8 draws 7"),
+        (json.dumps(ROW | {"prompt": "ask:"}), "line 2: 'prompt' is 'ask:', but INSTRUCTION is 'ask: '"),
+    ],
+)
+def test_a_row_that_is_not_sound_is_named(profile, line, sentence):
+    path = write_jsonl(profile.training_file(10), [ROW])
+    with path.open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(UserError, match=sentence) as error:
+        read_training_file(10, profile)
+    assert str(path) in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_files_that_are_no_training_set(profile):
+    path = profile.training_file(10)
+    path.parent.mkdir(parents=True)
+    for content, sentence in (
+        (b"\x00\xff\xfe\x80" * 9, "is not text in UTF-8"),
+        (b"", "is empty"),
+        (None, "No such file"),
+    ):
+        if content is None:
+            path.unlink()
+        else:
+            path.write_bytes(content)
+        with pytest.raises(UserError, match=sentence):
+            read_training_file(10, profile)
+
+
+def test_an_output_in_the_way(profile, monkeypatch):
+    folder = profile.tuned_model(10)
+    check_output(10, profile)
+    folder.mkdir(parents=True)
+    check_output(10, profile)
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="FORCE=1 replaces it, RESUME=1 goes on with it"):
+        check_output(10, profile)
+    for name in ("FORCE", "RESUME"):
+        monkeypatch.setenv(name, "1")
+        check_output(10, profile)
+        if name == "FORCE":
+            monkeypatch.setenv(name, "")
+    monkeypatch.setenv("FORCE", "1")
+    with pytest.raises(UserError, match="contradict each other"):
+        check_output(10, profile)
+    monkeypatch.setenv("FORCE", "yes")
+    with pytest.raises(UserError, match="FORCE='yes': it is 1 or 0"):
+        check_output(10, profile)
+
+
+def test_a_training_that_runs_is_never_touched(profile, monkeypatch):
+    write_json(record_file(profile.tuned_model(10)), make_record([], 1))  # of this very process
+    monkeypatch.setenv("FORCE", "1")
+    with pytest.raises(UserError, match=f"is being trained by process {os.getpid()}"):
+        check_output(10, profile)
+
+
+def test_force_replaces_only_when_all_is_well(profile, monkeypatch, capsys):
+    folder = profile.tuned_model(10)
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    monkeypatch.setenv("FORCE", "1")
+    path = write_jsonl(profile.training_file(10), [ROW | {"neg": []}])
+    with pytest.raises(UserError, match="0 negatives"):
+        check_training(10, profile)
+    write_jsonl(path, make_rows(20, 10))
+    monkeypatch.setenv("CHECK", "1")
+    check_training(10, profile)
+    assert (folder / "config.json").exists()
+    assert "negatives  31 a query" in capsys.readouterr().out
+    monkeypatch.setenv("CHECK", "0")
+    check_training(10, profile)
+    assert not folder.exists()
+    said = capsys.readouterr().out
+    assert said == "audit      left out: there is no evaluation set yet, see notebooks/02_build_eval_dataset.ipynb\n"
+
+
+def test_scores_that_these_rows_cannot_give_are_refused(make_profile, tiny_bert, capsys, monkeypatch):
+    profile = make_profile(BASE_MODEL=tiny_bert, EVAL_STEPS=5, **SETTINGS)
+    rows = make_rows(20, 10)
+    write_jsonl(profile.training_file(10), rows)
+    monkeypatch.setenv("CHECK", "1")
+    check_training(10, profile)
+    assert "examples   18 queries, 2 more held out to score every 5 steps" in capsys.readouterr().out
+    write_jsonl(profile.training_file(10), rows[:9])
+    with pytest.raises(
+        UserError, match="EVAL_STEPS=5: none of 9 training queries can be held out .*; set EVAL_STEPS=0"
+    ):
+        check_training(10, profile)
+    write_jsonl(profile.training_file(10), make_rows(11, 10))  # each has all the others; one of them is held out
+    with pytest.raises(UserError, match="EVAL_STEPS=5: .* left with 9 negatives, but GROUP_SIZE=11 draws 10; set EVAL"):
+        check_training(10, profile.model_copy(update={"group_size": 11}))
+
+
+def test_the_audit_is_told_before_a_training(profile, capsys):
+    from helpers.sampling.corpus import corpus_rows
+    from helpers.sampling.eval_set import build_eval_rows, save_eval_set
+
+    rows = make_rows(20, 10)
+    write_jsonl(profile.training_file(10), rows)
+    for positive, verdict in (
+        ("apart from all", "sound: "),
+        (rows[0]["pos"][0], "1 of 1 evaluation positives trained "),
+    ):
+        evaluation = [{"id": "e", "query": "q", "positive": [positive]}]
+        save_eval_set(build_eval_rows(evaluation, profile), corpus_rows(evaluation), profile)
+        check_training(10, profile)
+        assert capsys.readouterr().out.startswith(f"audit      {verdict}")
+
+
+def test_the_machine_has_what_is_asked_for(make_profile, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert check_machine(make_profile()) == "fp32 on the CPU"
+    assert check_machine(make_profile(PRECISION="fp16")) == "fp32 on the CPU; PRECISION=fp16 is for CUDA cards"
+    assert check_machine(make_profile(PRECISION="bf16")) == "bf16 on the CPU"
+    with pytest.raises(UserError, match="NODE_RANK=2: with NNODES=2 it is below 2"):
+        check_machine(make_profile(NNODES=2, NODE_RANK=2))
+    with pytest.raises(UserError, match="CROSS_DEVICE_NEGATIVES=1 needs several processes"):
+        check_machine(make_profile(CROSS_DEVICE_NEGATIVES=1))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Card")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    assert check_machine(make_profile(PRECISION="fp16")) == "fp16 on Card"
+    with pytest.raises(UserError, match="PRECISION=bf16: Card does not have it; set PRECISION=fp16"):
+        check_machine(make_profile(PRECISION="bf16"))
+    with pytest.raises(UserError, match="NPROC=2: this machine has 1 CUDA cards"):
+        check_machine(make_profile(NPROC=2))
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, {"examples": 90, "steps": 23, "batch": 4, "negatives": 31}),
+        ({"EPOCHS": 2, "BATCH_SIZE": 8}, {"steps": 24, "negatives": 63}),
+        ({"NPROC": 2}, {"steps": 12, "batch": 8, "negatives": 31}),
+        ({"NPROC": 2, "NNODES": 2, "CROSS_DEVICE_NEGATIVES": 1}, {"steps": 6, "batch": 16, "negatives": 127}),
+        ({"EPOCHS": 0.5}, {"examples": 90, "held_out": 7, "steps": 12}),
+    ],
+)
+def test_the_plan(make_profile, tiny_bert, settings, expected):
+    profile = make_profile(BASE_MODEL=tiny_bert, **SETTINGS, **settings)
+    plan = make_plan(make_rows(90, 10), 7, profile, half=False)
+    assert {name: getattr(plan, name) for name in expected} == expected
+
+
+def test_tokens_and_memory_by_hand(make_profile, tiny_bert):
+    from transformers import AutoModel, AutoTokenizer
+
+    profile = make_profile(BASE_MODEL=tiny_bert, **SETTINGS, QUERY_MAX_LEN=5)
+    rows = make_rows(30, 10)
+    plan = make_plan(rows, 0, profile, half=False)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
+    lengths = [len(tokenizer(text)["input_ids"]) for row in rows for text in (row["pos"][0], row["neg"][0])]
+    assert plan.query_tokens == 5
+    assert plan.passage_tokens == pytest.approx(sum(lengths) / len(lengths))
+    assert plan.tokens == pytest.approx(30 * (5 + 8 * plan.passage_tokens), abs=1)
+    parameters = sum(p.numel() for p in AutoModel.from_pretrained(tiny_bert).parameters())
+    assert (plan.parameters, 32, 2, 2) == count_parameters(tiny_bert, 0)
+    assert plan.parameters == parameters
+    assert count_parameters(tiny_bert, 1)[0] < parameters
+    # two layers x texts x tokens x hidden x (34 + 5 heads tokens / hidden) bytes, doubled for float32
+    longest = max(lengths)
+    kept = 2 * 2 * 32 * (4 * 5 * (34 + 5 * 2 * 5 / 32) + 32 * longest * (34 + 5 * 2 * longest / 32))
+    assert plan.memory == pytest.approx(16 * parameters + kept, rel=1e-6)
+    cached = make_plan(rows, 0, profile.model_copy(update={"grad_cache": 4}), half=False)
+    assert cached.memory - 16 * parameters == pytest.approx((plan.memory - 16 * parameters) / 8, rel=0.1)
+
+
+def test_activations_are_those_that_autograd_keeps():
+    """The formula counts an attention matrix that today's kernels need not keep, so it may be above, but not far."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(
+        vocab_size=50, hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=256
+    )
+    kept = {}
+    ids = torch.randint(50, (8, 32))
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda tensor: kept.setdefault(tensor.untyped_storage().data_ptr(), tensor), lambda tensor: tensor
+    ):
+        output = BertModel(config)(ids).last_hidden_state
+    weights = 4 * sum(parameter.numel() for parameter in BertModel(config).parameters())
+    size = sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) - weights
+    assert output.requires_grad
+    assert 0.5 < size / activation_bytes(8, 32, 64, 2, 4, half=False) < 1.2
+
+
+def test_a_small_disk_is_noticed(make_profile, tiny_bert, tmp_path):
+    """A real file system of 1 MB, where mounts are allowed."""
+    profile = make_profile(BASE_MODEL=tiny_bert, **SETTINGS)
+    write_jsonl(profile.training_file(10), make_rows(20, 10))
+    profile.output_dir.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(profile.output_dir)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounts are not allowed here")
+    try:
+        with pytest.raises(UserError, match="GB free, but the training writes about .* GB; free some space"):
+            check_training(10, profile)
+    finally:
+        subprocess.run(["umount", str(profile.output_dir)], check=True)
