@@ -5,8 +5,8 @@ import sys
 import pytest
 from conftest import WORDS, make_rows, write_jsonl
 
-from helpers.evaluation.audit import audit, audit_table, near_duplicates, verdict
 from helpers.evaluation import audit as audit_module
+from helpers.evaluation.audit import audit, audit_table, near_duplicates, verdict
 from helpers.sampling.eval_set import EvalSet
 from helpers.sampling.pairs import load_pairs
 from helpers.sampling.texts import is_garbled

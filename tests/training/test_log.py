@@ -11,8 +11,8 @@ import pytest
 from helpers.base.clock import clock
 from helpers.base.errors import UserError
 from helpers.base.files import write_json
+from helpers.training import curve
 from helpers.training.curve import follow, loss_file, plot_points
-from helpers.training.curve import follow as curve
 from helpers.training.log import Log
 from helpers.training.record import check_same, flags, is_running, make_record, record_file
 
