@@ -13,8 +13,37 @@
 #   NPROC=2 CROSS_DEVICE_NEGATIVES=1 bash finetune_neg50.sh
 #   NNODES=2 NODE_RANK=0 MASTER_ADDR=first-host bash finetune_neg50.sh    # and NODE_RANK=1 on the other machine
 # PROFILE picks the settings (profiles/demo.env by default); a variable overrides one: EPOCHS=2 bash finetune_neg50.sh
-# The torchrun command with its flags is in helpers/finetune.sh.
 set -euo pipefail
 neg_num=50
 
-source "$(dirname "${BASH_SOURCE[0]}")/helpers/finetune.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/helpers/environment.sh"  # finds or makes a Python with all that is needed
+values=$(python -m helpers prepare "neg$neg_num")               # checks all; says in one sentence what is wrong
+source /dev/stdin <<< "$values"                                 # the settings in force, as in profiles/demo.env
+
+torchrun "${MACHINES[@]}" --nproc_per_node "$NPROC" \
+  -m helpers.training.finetune \
+  --model_name_or_path "$BASE" \
+  --train_data "$TRAIN_DATA" \
+  --output_dir "$MODEL" \
+  --learning_rate "$LEARNING_RATE" \
+  --num_train_epochs "$EPOCHS" \
+  --per_device_train_batch_size "$BATCH_SIZE" \
+  --train_group_size "$GROUP_SIZE" \
+  --temperature "$TEMPERATURE" \
+  --warmup_steps "$WARMUP" \
+  --query_max_len "$QUERY_MAX_LEN" \
+  --passage_max_len "$PASSAGE_MAX_LEN" \
+  --pad_to_multiple_of 8 \
+  --query_instruction_for_retrieval "$INSTRUCTION" \
+  --query_instruction_format '{}{}' \
+  --sentence_pooling_method "$POOLING" \
+  --normalize_embeddings True \
+  --negatives_cross_device "$CROSS_DEVICE_NEGATIVES" \
+  --kd_loss_type kl_div \
+  --seed "$SEED" \
+  --logging_steps "$LOGGING_STEPS" \
+  --logging_nan_inf_filter False \
+  --save_total_limit 2 \
+  --report_to "$REPORT_TO" \
+  --disable_tqdm True \
+  "${OPTIONS[@]}" 2>&1 | python -m helpers log "$LOG"

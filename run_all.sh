@@ -20,23 +20,17 @@ step() {  # step TITLE COMMAND...
   "$@"
 }
 
-notebook() {
-  python -m helpers.notebook run "$@"
-}
-
 step "Environment" source "$here/helpers/environment.sh"
-settings=$(python -m helpers.base.profile)
-source /dev/stdin <<< "$settings"
-python -m helpers.training.prepare output 10 50
-step "01 Training set with 10 negatives a query" notebook 01_build_train_dataset neg_num=10
-step "01 Training set with 50 negatives a query" notebook 01_build_train_dataset neg_num=50
-step "02 Evaluation set" notebook 02_build_eval_dataset
-step "03 Evaluate the raw model" notebook 03_eval_raw_bert
+python -m helpers check neg10 neg50
+step "01 Training set with 10 negatives a query" python -m helpers notebook 01_build_train_dataset neg_num=10
+step "01 Training set with 50 negatives a query" python -m helpers notebook 01_build_train_dataset neg_num=50
+step "02 Evaluation set" python -m helpers notebook 02_build_eval_dataset
+step "03 Evaluate the raw model" python -m helpers notebook 03_eval_raw_bert
 step "Fine-tune on 10 negatives a query" bash "$here/finetune_neg10.sh"
 step "Fine-tune on 50 negatives a query" bash "$here/finetune_neg50.sh"
-step "04 Evaluate the model tuned on 10 negatives" notebook 04_eval_neg10
-step "05 Evaluate the model tuned on 50 negatives" notebook 05_eval_neg50
-step "06 Evaluate the ready-made embedder" notebook 06_eval_bge_m3
-step "07 Compare the models" notebook 07_compare_models
-step "08 The loss, taken apart" notebook 08_contrastive_loss
-step "Results" python -m helpers.evaluation.report
+step "04 Evaluate the model tuned on 10 negatives" python -m helpers notebook 04_eval_neg10
+step "05 Evaluate the model tuned on 50 negatives" python -m helpers notebook 05_eval_neg50
+step "06 Evaluate the ready-made embedder" python -m helpers notebook 06_eval_bge_m3
+step "07 Compare the models" python -m helpers notebook 07_compare_models
+step "08 The loss, taken apart" python -m helpers notebook 08_contrastive_loss
+step "Results" python -m helpers report

@@ -2,6 +2,7 @@
 # An active virtual or conda environment is used as it is, if it has all of that; conda's base is left alone.
 # Without one it is .venv in the project's folder, which is made and filled.
 
+export PYTHONSAFEPATH=1                   # a folder helpers/ where a script is started is not ours
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 lock() {  # lock DESCRIPTOR [wait]: lock the open file until all that have it are gone; status 1 if another script has it

@@ -1,8 +1,4 @@
-"""Run a notebook without a browser, and keep what it shows.
-
-`python -m helpers.notebook run 01_build_train_dataset neg_num=50` executes one into `output/<profile>/notebooks/`;
-`python -m helpers.notebook store` puts the outputs of the last run into the notebooks of the series.
-"""
+"""Run a notebook without a browser, and keep what it shows."""
 
 import logging
 import sys
@@ -10,24 +6,31 @@ from pathlib import Path
 
 import nbformat
 
-from helpers.base.errors import UserError, run_command
+from helpers.base.errors import UserError
 from helpers.base.files import whole_file
-from helpers.base.profile import ROOT, Profile, load_profile
+from helpers.base.profile import ROOT, Profile
 
 NOTEBOOKS = ROOT / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-def run_notebook(path: Path, parameters: dict[str, int | str], profile: Profile) -> Path:
-    """Execute a notebook with papermill; return the executed copy in `profile.output_dir`.
+def run_notebook(name: str, assignments: list[str], profile: Profile) -> Path:
+    """Execute a notebook of the series with papermill; return the executed copy in `profile.output_dir`.
+
+    Args:
+        name: such as `01_build_train_dataset`.
+        assignments: parameters, such as `neg_num=50`.
 
     Raises:
         UserError: there is no such notebook, or a cell failed.
     """
     import papermill
 
+    path = NOTEBOOKS / f"{name}.ipynb"
     if not path.is_file():
         raise UserError(f"There is no {path}; give the name of a notebook without its ending.")
+    words = (text.partition("=") for text in assignments)
+    parameters = {key: int(value) if value.isdigit() else value for key, _, value in words}
     stem = "_".join([path.stem, *(f"{key}_{value}" for key, value in parameters.items())])
     executed = profile.output_dir / "notebooks" / f"{stem}.ipynb"
     executed.parent.mkdir(parents=True, exist_ok=True)
@@ -83,20 +86,3 @@ def store_outputs(profile: Profile) -> None:
 def _write(path: Path, notebook: nbformat.NotebookNode) -> None:
     with whole_file(path) as file:
         nbformat.write(notebook, file)
-
-
-def main() -> None:
-    """Run a notebook by its name, or store outputs."""
-    match sys.argv[1:]:
-        case ["run", name, *assignments]:
-            words = (text.partition("=") for text in assignments)
-            parameters = {key: int(value) if value.isdigit() else value for key, _, value in words}
-            run_notebook(NOTEBOOKS / f"{name}.ipynb", parameters, load_profile())
-        case ["store"]:
-            store_outputs(load_profile())
-        case _:
-            raise UserError("usage: python -m helpers.notebook run NAME [parameter=value ...], or store.")
-
-
-if __name__ == "__main__":
-    run_command(main)

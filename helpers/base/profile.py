@@ -1,7 +1,4 @@
-"""The settings of a run: one file in `profiles/`, overridden key by key from the environment.
-
-`python -m helpers.base.profile` prints the settings in force as lines that a shell can source.
-"""
+"""The settings of a run: one file in `profiles/`, overridden key by key from the environment."""
 
 import os
 import re
@@ -12,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from helpers.base.errors import UserError, run_command
+from helpers.base.errors import UserError
 from helpers.base.files import read_lines
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -222,15 +219,27 @@ def _find(name: str) -> Path | None:
     return next((p for p in (Path.cwd() / path, ROOT / path) if name and p.exists()), None)
 
 
-def main() -> None:
-    """Print the settings in force, one KEY=VALUE a line, quoted for the shell, with the two folders they lead to."""
-    profile = load_profile()
-    settings = {key: getattr(profile, field) for key, field in KEYS.items()}
-    settings |= {"PROFILE": profile.name, "DATA_DIR": profile.data_dir, "OUTPUT_DIR": profile.output_dir}
-    settings |= {"BASE_NAME": profile.base_name}
-    for key, value in settings.items():
-        print(f"{key}={shlex.quote(str(value))}")
+def settings_in_force(profile: Profile) -> dict[str, object]:
+    """Return the profile's settings by key, with its name."""
+    return {"PROFILE": profile.name} | {key: getattr(profile, field) for key, field in KEYS.items()}
 
 
-if __name__ == "__main__":
-    run_command(main)
+def shell_lines(values: Mapping[str, object]) -> str:
+    """Return one KEY=VALUE a line, quoted for a shell to source; of a list an array of its words."""
+    lines = []
+    for key, value in values.items():
+        quoted = f"({shlex.join(value)})" if isinstance(value, list) else shlex.quote(str(value))
+        lines.append(f"{key}={quoted}")
+    return "\n".join(lines)
+
+
+def switch(name: str) -> bool:
+    """Tell whether an environment variable, such as FORCE, is 1.
+
+    Raises:
+        UserError: it is neither 0, 1 nor empty.
+    """
+    value = os.environ.get(name, "")
+    if value not in ("", "0", "1"):
+        raise UserError(f"environment variable: {name}={value!r}: it is 1 or 0.")
+    return value == "1"

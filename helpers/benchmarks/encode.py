@@ -1,18 +1,16 @@
 """Texts a second of our `Embedder.encode` beside the plain ones of FlagEmbedding and sentence-transformers, in one run.
 
-`python -m helpers.benchmarks.encode [NAME]` encodes the profile's corpus with one of its embedders: `reference` (the
-default), `neg10`, ... All three start from the texts and keep the settings that their authors chose.
+All three start from the texts and keep the settings that their authors chose.
 """
 
-import sys
 import time
 from collections.abc import Callable
 from statistics import median
 
 import numpy as np
 
-from helpers.base.errors import UserError, run_command
-from helpers.base.profile import Profile, load_profile
+from helpers.base.errors import UserError
+from helpers.base.profile import Profile
 from helpers.encoding.encoder import Embedder, computes_in, embedder_settings, load_model
 from helpers.encoding.settings import EmbedderSettings
 from helpers.sampling.eval_set import load_eval_set
@@ -82,16 +80,21 @@ def token_operations(settings: EmbedderSettings, tokens: float) -> float:
     return config.num_hidden_layers * (2 * layer + 4 * tokens * hidden)
 
 
-def main() -> None:
-    """Measure and print."""
+def benchmark(name: str, profile: Profile) -> None:
+    """Encode the profile's corpus with one of its embedders and print the speed of each way.
+
+    Args:
+        name: `reference`, `neg10`, ...
+
+    Raises:
+        UserError: it is `raw`, which sentence-transformers cannot load, or there is no such model.
+    """
     import torch
 
     from helpers.encoding.encoder import token_lengths
 
-    name = sys.argv[1] if len(sys.argv) > 1 else "reference"
-    if name == "raw" or len(sys.argv) > 2:
-        raise UserError("usage: python -m helpers.benchmarks.encode [NAME], an embedder such as reference or neg10.")
-    profile = load_profile()
+    if name == "raw":
+        raise UserError("raw is no embedder yet; give one such as reference or neg10.")
     settings = embedder_settings(profile, name)
     texts = list(load_eval_set(profile).corpus.values())
     lengths = [min(length, settings.passage_max_len) for length in token_lengths(texts, settings.folder)]
@@ -108,7 +111,3 @@ def main() -> None:
             f"{way:22} {len(texts) / median(times):8.1f} texts/s {speed:10,.0f} tokens/s   x{ratio:.2f} our time{share}"
         )
     print(f"largest difference of a vector from ours: {difference:.1e}")
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -1,14 +1,11 @@
-"""Memory and speed of a large batch on a small card, at the size of bert-base with random weights.
-
-`python -m helpers.benchmarks.grad_cache` prints batch 4 plain beside batch 256 with the cache; needs a CUDA card.
-"""
+"""Memory and speed of a large batch on a small card, at the size of bert-base with random weights."""
 
 import time
 from typing import TYPE_CHECKING
 
 import torch
 
-from helpers.base.errors import UserError, run_command
+from helpers.base.errors import UserError
 from helpers.training.grad_cache import cached_backward
 
 if TYPE_CHECKING:
@@ -86,8 +83,12 @@ def measure(config: "BertConfig", batch: int, chunk: int, device: str, steps: in
     return {"steps_per_second": steps / seconds, "peak_bytes": torch.cuda.max_memory_allocated() if cuda else 0}
 
 
-def main() -> None:
-    """Measure both and print them."""
+def benchmark() -> None:
+    """Print batch 4 plain beside batch 256 with the cache.
+
+    Raises:
+        UserError: there is no CUDA card.
+    """
     from transformers import BertConfig
 
     if not torch.cuda.is_available():
@@ -101,7 +102,3 @@ def main() -> None:
             f"batch {batch:3} {how:22} {result['peak_bytes'] / 1e9:6.2f} GB, {under} 9 GB   "
             f"{result['steps_per_second']:6.2f} steps/s   {batch * result['steps_per_second']:7.1f} queries/s"
         )
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -1,8 +1,4 @@
-"""Memory and speed of exact search over vectors on disk that need not fit into memory.
-
-`python -m helpers.benchmarks.search [VECTORS]` writes random vectors of 384 numbers, a million unless told otherwise,
-into a temporary folder, searches them for 100 queries, and prints the peak memory of the process.
-"""
+"""Memory and speed of exact search over vectors on disk that need not fit into memory."""
 
 import resource
 import sys
@@ -13,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.base.errors import UserError, run_command
 from helpers.base.trec import DEPTH
 from helpers.encoding.vectors import BLOCK, open_vectors, write_vectors
 from helpers.recall.index import ExactIndex
@@ -32,7 +27,8 @@ def random_blocks(count: int, seed: int) -> Iterator[np.ndarray]:
 
 def peak_memory() -> int:
     """Return the bytes that this process has had in memory at its fullest."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def measure(count: int, folder: Path) -> dict[str, float]:
@@ -55,11 +51,8 @@ def measure(count: int, folder: Path) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    """Measure and print."""
-    if len(sys.argv) > 2 or not all(word.isdigit() and int(word) for word in sys.argv[1:]):
-        raise UserError("usage: python -m helpers.benchmarks.search [VECTORS], a number.")
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+def benchmark(count: int) -> None:
+    """Write `count` random vectors into a temporary folder, search them, print seconds and the peak memory."""
     with tempfile.TemporaryDirectory() as folder:
         found = measure(count, Path(folder))
     print(
@@ -67,7 +60,3 @@ def main() -> None:
     )
     print(f"{QUERIES} queries, the nearest {DEPTH} of each, exact: {found['search']:.1f} s")
     print(f"peak memory {found['peak'] / 1e6:,.0f} MB, of which {found['before'] / 1e6:,.0f} MB before it began")
-
-
-if __name__ == "__main__":
-    run_command(main)

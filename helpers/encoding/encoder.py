@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Collection, Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from helpers.encoding.vectors import BLOCK, kept_vectors, note_seconds, write_ve
 
 if TYPE_CHECKING:
     from FlagEmbedding.inference.embedder.encoder_only.base import BaseEmbedder
+    from transformers import PreTrainedTokenizerBase
 
 
 def embedder_settings(profile: Profile, name: str) -> EmbedderSettings:
@@ -211,8 +212,13 @@ class Embedder:
 
 def token_lengths(texts: list[str], folder: Path) -> list[int]:
     """Return how many tokens each text is to the model in `folder`, with its special tokens, before any cut."""
+    return [len(ids) for ids in _tokenizer(folder)(texts)["input_ids"]]
+
+
+@cache
+def _tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.model_max_length = 10**9  # no warning about what will be cut; that is what is being counted
-    return [len(ids) for ids in tokenizer(texts)["input_ids"]]
+    return tokenizer

@@ -1,7 +1,4 @@
-"""Where model weights are: in a folder, in an installed package, or on the Hugging Face Hub.
-
-`python -m helpers.encoding.models` fetches the profile's base model and prints its folder.
-"""
+"""Where model weights are: in a folder, in an installed package, or on the Hugging Face Hub."""
 
 import hashlib
 import importlib.util
@@ -12,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.base.errors import UserError, run_command
+from helpers.base.errors import UserError
 from helpers.base.files import whole_folder
 from helpers.base.fingerprint import model_fingerprint
 from helpers.base.hub import fetch
-from helpers.base.profile import HUB_ID, Profile, load_profile
+from helpers.base.profile import HUB_ID, Profile
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -127,7 +124,10 @@ def base_model(profile: Profile) -> Path:
 
 def _cut_layers(folder: Path, layers: int, cut: Path) -> None:
     from transformers import AutoConfig, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.set_verbosity_error()  # it would list the weights that are left out
+    logging.disable_progress_bar()
     depth = AutoConfig.from_pretrained(folder).num_hidden_layers
     if layers > depth:
         raise UserError(f"BASE_LAYERS={layers}: {folder.name} has {depth} layers; give at most that, or 0 for all.")
@@ -165,12 +165,3 @@ def weights_only(folder: Path) -> Iterator[None]:
         raise UserError(
             f"{folder} holds a .bin with something else than weights, which is not run; get it as .safetensors."
         ) from error
-
-
-def main() -> None:
-    """Print the folder of the profile's base model."""
-    print(base_model(load_profile()))
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -1,17 +1,12 @@
-"""What to know about a training and an evaluation set before believing a number.
+"""What to know about a training and an evaluation set before believing a number."""
 
-`python -m helpers.evaluation.audit 10` prints what was found in the set with 10 negatives a query and beside it.
-"""
-
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from helpers.base.errors import UserError, run_command
-from helpers.base.profile import Profile, load_profile
+from helpers.base.profile import Profile
 from helpers.encoding.encoder import token_lengths
 from helpers.encoding.models import model_folder
 from helpers.sampling.eval_set import EvalSet, load_eval_set
@@ -96,6 +91,17 @@ def audit(rows: list[dict], eval_set: EvalSet, profile: Profile, folder: Path) -
     ]
 
 
+def audit_of(neg_num: int, profile: Profile) -> list[Finding]:
+    """Audit the training set with `neg_num` negatives a query and the evaluation set.
+
+    Raises:
+        UserError: one of them is missing or not sound.
+    """
+    rows = read_training_file(neg_num, profile)
+    folder = model_folder(profile.base_model, profile.base_revision)
+    return audit(rows, load_eval_set(profile), profile, folder)
+
+
 def audit_table(findings: list[Finding]) -> pd.DataFrame:
     """Return one row a finding: `count`, `of`, `share`, `example`."""
     rows = [
@@ -159,18 +165,3 @@ def _cut(what: str, texts: list[str], folder: Path, limit: int) -> Finding:
     cut = [length - limit for length in lengths if length > limit]
     lost = f"{sum(cut) / sum(lengths):.0%} of all their tokens are not read" if cut else ""
     return Finding(f"{what} cut at {limit} tokens", len(cut), len(texts), lost)
-
-
-def main() -> None:
-    """Print what was found and the verdict."""
-    if len(sys.argv) != 2 or not sys.argv[1].isdigit():
-        raise UserError("usage: python -m helpers.evaluation.audit NEG_NUM, such as 10.")
-    profile = load_profile()
-    rows = read_training_file(int(sys.argv[1]), profile)
-    findings = audit(rows, load_eval_set(profile), profile, model_folder(profile.base_model, profile.base_revision))
-    print(audit_table(findings).to_string())
-    print(f"\nverdict: {verdict(findings)}")
-
-
-if __name__ == "__main__":
-    run_command(main)

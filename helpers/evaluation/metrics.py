@@ -1,15 +1,10 @@
-"""hit@k, recall@k, MRR@k and nDCG@k as trec_eval computes them.
+"""hit@k, recall@k, MRR@k and nDCG@k as trec_eval computes them."""
 
-`python -m helpers.evaluation.metrics QRELS RUN` scores two TREC files, one measure<TAB>value a line; with --article
-before them by the article's own definitions, and with nothing behind that, all runs of the profile.
-"""
-
-import sys
 from pathlib import Path
 from statistics import fmean
 
-from helpers.base.errors import UserError, run_command
-from helpers.base.profile import Profile, load_profile
+from helpers.base.errors import UserError
+from helpers.base.profile import Profile
 from helpers.base.trec import DEPTH, Qrels, Run, read_qrels, read_run
 from helpers.evaluation.article import article_metrics
 
@@ -46,6 +41,20 @@ def average(per_query: dict[str, dict[str, float]]) -> dict[str, float]:
     return {name: fmean(values.values()) for name, values in per_query.items()}
 
 
+def score_files(qrels_path: Path, run_path: Path, article: bool = False) -> str:
+    """Return the mean measures of a TREC run, one measure<TAB>value a line.
+
+    Args:
+        article: by the article's own definitions.
+
+    Raises:
+        UserError: a file is not in TREC format, or they have no query in common.
+    """
+    qrels = read_qrels(qrels_path)
+    run = _matching(qrels, run_path)
+    return _lines(article_metrics(qrels, run) if article else average(score_queries(qrels, run)))
+
+
 def article_report(profile: Profile) -> str:
     """Return the article's measures of all saved runs, a row a model.
 
@@ -68,24 +77,3 @@ def _matching(qrels: Qrels, path: Path) -> Run:
 
 def _lines(means: dict[str, float], before: str = "") -> str:
     return "\n".join(f"{before}{name}\t{value:.4f}" for name, value in means.items())
-
-
-def main() -> None:
-    """Score a run against qrels and print the means."""
-    words = sys.argv[1:]
-    article = words[:1] == ["--article"]
-    match words[article:]:
-        case [] if article:
-            print(article_report(load_profile()))
-        case [qrels_path, run_path]:
-            qrels = read_qrels(Path(qrels_path))
-            run = _matching(qrels, Path(run_path))
-            print(_lines(article_metrics(qrels, run) if article else average(score_queries(qrels, run))))
-        case _:
-            raise UserError(
-                "usage: python -m helpers.evaluation.metrics [--article] QRELS RUN, two files in TREC format."
-            )
-
-
-if __name__ == "__main__":
-    run_command(main)

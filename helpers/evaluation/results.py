@@ -5,15 +5,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from helpers.base.errors import UserError
-from helpers.base.files import read_json, write_json
+from helpers.base.files import read_json, whole_file, write_json
 from helpers.base.profile import Profile, neg_num_of
 from helpers.base.trec import Run, read_run, write_run
 from helpers.encoding.settings import EmbedderSettings
 from helpers.evaluation.metrics import average
 from helpers.recall.bm25 import Bm25Settings
+from helpers.recall.index import EXACT
 from helpers.sampling.eval_set import EvalSet
-from helpers.training.card import write_card
-from helpers.training.record import record_file
 
 NOTEBOOKS = {
     "bm25": "07_compare_models",
@@ -22,6 +21,9 @@ NOTEBOOKS = {
     "neg50": "05_eval_neg50",
     "reference": "06_eval_bge_m3",
 }
+
+CARD = ("hit@1", "recall@10", "mrr@10", "ndcg@10")  # what a model card says
+METRICS = "\n## Metrics\n"  # its last heading
 
 
 def save_result(
@@ -58,9 +60,29 @@ def save_result(
     path = profile.output_dir / "results" / f"{name}.json"
     write_run(profile.output_dir / "runs" / f"{name}.trec", run, name)
     write_json(path, result)
-    if name.startswith("neg") and record_file(profile.tuned_model(neg_num_of(name))).exists():
-        write_card(neg_num_of(name), profile, result)
+    if isinstance(settings, EmbedderSettings) and name.startswith("neg") and (settings.folder / "README.md").exists():
+        _tell_card(settings.folder / "README.md", profile, result)
     return path
+
+
+def _tell_card(path: Path, profile: Profile, result: dict) -> None:
+    """Put a result's measures into the model card that the training has written."""
+    from huggingface_hub import EvalResult, ModelCard
+
+    card = ModelCard(path.read_text(encoding="utf8"))
+    means = {name: result["metrics"][name] for name in CARD}
+    card.data.eval_results = [
+        EvalResult("information-retrieval", "text", profile.run_name, name, value, task_name="retrieval")
+        for name, value in means.items()
+    ]
+    how = "exactly" if profile.index == EXACT else f"with the index {profile.index}"
+    card.text = card.text.partition(METRICS)[0] + (
+        f"{METRICS}\nOn {result['data']['queries']:,} queries that were not trained on, searched {how} among "
+        f"{result['data']['corpus']:,} passages; measures are trec_eval's.\n\n| measure | mean |\n|---|---|\n"
+        + "".join(f"| {name} | {value:.4f} |\n" for name, value in means.items())
+    )
+    with whole_file(path) as file:
+        file.write(str(card))
 
 
 def load_results(profile: Profile, eval_set: EvalSet) -> tuple[dict[str, dict], list[str]]:

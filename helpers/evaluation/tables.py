@@ -1,14 +1,11 @@
-"""Results as tables.
-
-`python -m helpers.evaluation.tables` prints the profile's results table.
-"""
+"""Results as tables."""
 
 from itertools import combinations
 
 import pandas as pd
 
-from helpers.base.errors import UserError, run_command
-from helpers.base.profile import load_profile
+from helpers.base.errors import UserError
+from helpers.base.profile import Profile
 from helpers.base.trec import DEPTH, Qrels, Run, ranking
 from helpers.evaluation.article import article_metrics
 from helpers.evaluation.results import comparable_results
@@ -172,18 +169,17 @@ def article_table(qrels: Qrels, runs: dict[str, Run]) -> pd.DataFrame:
     return table[["recall@1", "recall@10", "mrr@10", "ndcg@10"]]
 
 
-def main() -> None:
-    """Print the results table."""
-    profile = load_profile()
+def report(profile: Profile) -> str:
+    """Return the results table with the model behind each name.
+
+    Raises:
+        UserError: there are no results.
+    """
     eval_set = load_eval_set(profile)
     results = comparable_results(profile, eval_set)
     if not results:
         raise UserError(f"There are no results in {profile.output_dir}; run notebooks 03 to 06 first.")
-    print(f"profile {profile.run_name}: {len(eval_set.queries)} queries, {len(eval_set.corpus)} passages\n")
     table = results_table(results)
     table.insert(0, "model", [result["model"].rpartition("/")[2] for result in results.values()])
-    print(table.to_string(float_format="{:.4f}".format))
-
-
-if __name__ == "__main__":
-    run_command(main)
+    heading = f"profile {profile.run_name}: {len(eval_set.queries)} queries, {len(eval_set.corpus)} passages"
+    return f"{heading}\n\n{table.to_string(float_format='{:.4f}'.format)}"

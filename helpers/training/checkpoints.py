@@ -1,17 +1,13 @@
-"""Checkpoints that are whole, and going on from one of them.
-
-`python -m helpers.training.checkpoints MODEL_FOLDER` prints the last whole checkpoint in it.
-"""
+"""Checkpoints that are whole, and going on from one of them."""
 
 import json
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.base.errors import UserError, run_command
+from helpers.base.errors import UserError
 from helpers.base.files import write_json
 
 if TYPE_CHECKING:
@@ -89,15 +85,3 @@ def load_weights(encoder: "nn.Module", checkpoint: Path) -> None:
         raise UserError(
             f"{checkpoint} is not a checkpoint of this model: {reason} Start again with FORCE=1."
         ) from error
-
-
-def main() -> None:
-    """Print the last whole checkpoint of a model's folder."""
-    checkpoint = last_whole(Path(sys.argv[1]))
-    if checkpoint is None:
-        raise UserError(f"{sys.argv[1]} has no whole checkpoint to go on from; start again with FORCE=1.")
-    print(checkpoint)
-
-
-if __name__ == "__main__":
-    run_command(main)

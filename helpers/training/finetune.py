@@ -30,14 +30,16 @@ from transformers import HfArgumentParser, PrinterCallback
 
 from helpers.base.errors import UserError, run_command
 from helpers.base.files import write_json
+from helpers.base.profile import load_profile
 from helpers.encoding.models import weights_only
 from helpers.encoding.settings import EmbedderSettings, write_embedder
+from helpers.training.card import write_card
 from helpers.training.checkpoints import GO_ON, remove_broken, writing
 from helpers.training.dataset import Collator, SetEpoch, TrainDataset
 from helpers.training.held_out import build_held_out, split_held_out
 from helpers.training.loss import MaskedLoss
 from helpers.training.progress import Progress
-from helpers.training.record import check_same, make_record, record_file
+from helpers.training.record import check_same, make_record, record_file, take_place
 from helpers.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class Runner(EncoderOnlyEmbedderRunner):
     """FlagEmbedding's runner with this project's data set and trainer."""
 
     held_out = None
+    lock = None  # of the model's folder, held by the first process to the end
 
     def load_tokenizer_and_model(self) -> tuple["PreTrainedTokenizerBase", "BiEncoderOnlyEmbedderModel"]:
         """Load the tokenizer, and the model in float32, whatever it is stored in; precision is autocast's."""
@@ -95,6 +98,7 @@ class Runner(EncoderOnlyEmbedderRunner):
         args = self.training_args
         folder, checkpoint = Path(args.output_dir), args.resume_from_checkpoint
         if args.should_save:
+            self.lock = take_place(folder)
             record = make_record(self.data_args.train_data, args.world_size)
             if checkpoint:
                 check_same(folder, record)
@@ -106,6 +110,9 @@ class Runner(EncoderOnlyEmbedderRunner):
         if args.should_save:
             with writing(folder), tempfile.TemporaryDirectory(prefix=".plain-", dir=folder) as plain:
                 self.trainer._save(plain)
+                write_card(
+                    folder, load_profile(), vars(self.model_args) | vars(self.data_args) | vars(self.training_args)
+                )
                 write_embedder(Path(plain), folder, self.settings(folder))
             print(f"finished: {folder}", flush=True)
         self.trainer.accelerator.wait_for_everyone()  # who leaves while another writes breaks its connections

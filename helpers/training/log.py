@@ -1,14 +1,14 @@
-"""What torchrun prints, kept in a file and shown, less torchrun's own traceback when a process fails.
+"""What torchrun prints, kept in a file and shown, less torchrun's own traceback when a process fails."""
 
-`torchrun ... 2>&1 | python -m helpers.training.log FILE [a]`; `a` appends to the file.
-"""
-
+import fcntl
 import re
 import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
+from helpers.base.profile import switch
 from helpers.training.checkpoints import GO_ON
 
 NOTICE = re.compile(
@@ -56,18 +56,31 @@ class Log:
         return [f"error: Process {rank} of the training {how}; {GO_ON}.\n"]
 
 
-def main() -> None:
-    """Copy standard input to the file and to standard output, errors to standard error."""
+def keep_log(path: Path) -> int:
+    """Copy standard input to a file and to standard output, errors to standard error; return the exit status.
+
+    With RESUME=1 the file is gone on with. Where another process keeps it, the lines are only shown.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for torchrun; what it says then is to be kept
     log = Log()
-    with Path(sys.argv[1]).open(sys.argv[2] if len(sys.argv) > 2 else "w", encoding="utf8") as file:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf8") as file:
+        kept = _locked(file)
+        if kept and not switch("RESUME"):
+            file.truncate(0)
         for line in sys.stdin:
             for text in log.lines(line):
-                for out in (sys.stderr if text.startswith("error: ") else sys.stdout, file):
+                for out in (sys.stderr if text.startswith("error: ") else sys.stdout, *([file] if kept else [])):
                     with suppress(OSError):  # neither a full disk nor a closed terminal may silence the other
                         print(text, end="", flush=True, file=out)
-    sys.exit(log.status)
+    return log.status
 
 
-if __name__ == "__main__":
-    main()
+def _locked(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        pass
+    return True

@@ -103,8 +103,13 @@ def make_plan(rows: list[dict], held_out: int, profile: Profile, half: bool) -> 
     )
 
 
-def describe(plan: Plan, profile: Profile, precision: str) -> str:
-    """Return the plan in lines of a name and a value."""
+def describe(plan: Plan, profile: Profile, precision: str, device: str) -> str:
+    """Return the plan in lines of a name and a value.
+
+    Args:
+        precision, device: what the training will compute in, and on.
+    """
+    unused = f"; PRECISION={profile.precision} is for CUDA cards" if profile.precision != precision else ""
     held_out = f", {plan.held_out} more held out to score every {profile.eval_steps} steps" if plan.held_out else ""
     across = f" x {profile.processes} processes" if profile.cross_device_negatives and profile.processes > 1 else ""
     chunk = f", in chunks of {profile.grad_cache} texts" if profile.grad_cache else ""
@@ -115,7 +120,7 @@ def describe(plan: Plan, profile: Profile, precision: str) -> str:
         "steps": f"{plan.steps:,} of {plan.batch} queries{chunk}, in {profile.epochs:g} epochs",
         "negatives": f"{plan.negatives} a query: {compete}, less the positive",
         "tokens": f"about {plan.tokens / 1e6:.3g} million: {length}",
-        "precision": precision,
+        "precision": f"{precision} on {device}{unused}",
         "memory": f"about {plan.memory / 1e9:.2g} GB a process, for {plan.parameters / 1e6:.3g} million parameters",
         "disk": f"about {plan.disk / 1e9:.2g} GB, of {plan.free / 1e9:.3g} GB free",
     }

@@ -1,69 +1,136 @@
-"""What must hold before a model is loaded for training.
+"""What must hold before a training starts, and what its script then does."""
 
-`python -m helpers.training.prepare training 10` tells whether the training on 10 negatives a query may start; with
-CHECK=1 it prints what that will do. `python -m helpers.training.prepare output 10 50` tells whether the folders for two
-models are free.
-An `output` in the way is replaced with FORCE=1, gone on with at RESUME=1, and refused otherwise.
-"""
-
-import os
-import shutil
-import sys
 from pathlib import Path
 
-from helpers.base.errors import UserError, run_command
-from helpers.base.files import read_json
-from helpers.base.profile import Profile, load_profile
+from helpers.base.errors import UserError
+from helpers.base.profile import Profile, settings_in_force, shell_lines, switch
 from helpers.encoding.encoder import computes_in
-from helpers.encoding.models import model_folder
+from helpers.encoding.models import base_model, model_folder
 from helpers.evaluation.audit import audit, verdict
 from helpers.sampling.eval_set import load_eval_set
 from helpers.sampling.training_set import read_training_file
+from helpers.training.checkpoints import last_whole
 from helpers.training.held_out import split_held_out
-from helpers.training.record import is_running, record_file
+from helpers.training.plan import describe, make_plan
+from helpers.training.record import check_place
 
-KEEP = "FORCE=1 replaces it, RESUME=1 goes on with it"
-
-
-def check_output(neg_num: int, profile: Profile) -> None:
-    """Check that no earlier run's model is where this one's will go, or that the user has said what to do with it.
-
-    Raises:
-        UserError: the folder is there and neither FORCE nor RESUME is 1, or both are; or it is being filled.
-    """
-    folder = profile.tuned_model(neg_num)
-    if record_file(folder).exists() and is_running(record := read_json(record_file(folder))):
-        raise UserError(f"{folder} is being trained by process {record['pid']}; wait until it has ended, or end it.")
-    if switch("FORCE") and switch("RESUME"):
-        raise UserError("FORCE=1 and RESUME=1 contradict each other; give one of them.")
-    if switch("FORCE") or switch("RESUME"):
-        return
-    if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder} holds the model of an earlier run; {KEEP}.")
+# A log that can be followed: a line every LOGGING_STEPS steps, no bars.
+QUIET = "PYTHONUNBUFFERED=1 PYTHONWARNINGS=ignore HF_HUB_DISABLE_PROGRESS_BARS=1 HF_DATASETS_DISABLE_PROGRESS_BARS=1"
 
 
-def check_machine(profile: Profile) -> str:
-    """Check that the cards have the precision and the processes asked for; return what training will compute in.
+def prepare(neg_num: int, profile: Profile) -> str:
+    """Check all that a training needs and return the lines that its script sources before it calls torchrun.
+
+    They say the audit's verdict, which is no reason to stop, and set the settings in force, `BASE`, `TRAIN_DATA`,
+    `MODEL`, `LOG`, and the flags that only some machines and runs have, `MACHINES` and `OPTIONS`. With CHECK=1 they say
+    what the training would do and end the script.
 
     Raises:
-        UserError: more processes than cards, or bf16 on cards without it; on a CPU, gradients in chunks are all right.
+        UserError: something is missing, wrong, or too small.
     """
     import torch
 
+    rows = read_training_file(neg_num, profile)
+    folder, model = model_folder(profile.base_model, profile.base_revision), profile.tuned_model(neg_num)
+    check_processes(profile)
+    precision, device = check_device(profile)
+    train, held = split_held_out(rows, profile.seed) if profile.eval_steps else (rows, [])
+    check_held_out(train, held, profile)
+    plan = make_plan(train, len(held), profile, half=precision != "fp32")
+    if plan.disk > plan.free:
+        raise UserError(
+            f"{profile.output_dir} has {plan.free / 1e9:.2g} GB free, but the training writes about "
+            f"{plan.disk / 1e9:.2g} GB; free some space."
+        )
+    if profile.node_rank == 0:  # the machines share the folder, and the first may have begun to fill it
+        check_place(model)
+    said = f"{'audit':10} {audit_line(rows, profile, folder)}"
+    if switch("CHECK"):
+        heading = f"neg{neg_num} of profile {profile.run_name}, into {model}"
+        return shell_lines({"PLAN": f"{heading}\n{describe(plan, profile, precision, device)}\n{said}"}) + (
+            '\necho "$PLAN"\nexit'
+        )
+    values = settings_in_force(profile) | {
+        "AUDIT": said,
+        "BASE": base_model(profile),
+        "TRAIN_DATA": profile.training_file(neg_num),
+        "MODEL": model,
+        "LOG": profile.training_log(neg_num),
+        "MACHINES": machines(profile),
+        "OPTIONS": options(profile, precision, model, on_cpu=not torch.cuda.is_available()),
+        "TENSORBOARD_LOGGING_DIR": profile.output_dir / "tensorboard" / f"neg{neg_num}",
+    }
+    return f'{shell_lines(values)}\nexport TENSORBOARD_LOGGING_DIR {QUIET}\necho "$AUDIT"'
+
+
+def machines(profile: Profile) -> list[str]:
+    """Return torchrun's flags that say which machines train together."""
+    if profile.nnodes == 1:
+        return ["--standalone"]
+    where = ["--master_addr", profile.master_addr, "--master_port", str(profile.master_port)]
+    return ["--nnodes", str(profile.nnodes), "--node_rank", str(profile.node_rank), *where]
+
+
+def options(profile: Profile, precision: str, model: Path, *, on_cpu: bool) -> list[str]:
+    """Return the training's flags that not every run has.
+
+    Raises:
+        UserError: RESUME=1, and no checkpoint in the model's folder is whole.
+    """
+    found = ["--save_steps", str(profile.eval_steps or profile.save_steps)]  # a best step is one that was kept
+    if on_cpu:
+        found += ["--use_cpu", "True"]  # without it, several processes would each train alone
+    if precision != "fp32":
+        found += [f"--{precision}"]
+    if profile.grad_cache:
+        found += ["--sub_batch_size", str(profile.grad_cache)]
+    if profile.eval_steps:
+        found += ["--eval_strategy", "steps", "--eval_steps", str(profile.eval_steps)]
+        found += [
+            "--load_best_model_at_end",
+            "True",
+            "--metric_for_best_model",
+            "ndcg@10",
+            "--greater_is_better",
+            "True",
+        ]
+    if switch("RESUME") and model.exists():
+        checkpoint = last_whole(model)
+        if checkpoint is None:
+            raise UserError(f"{model} has no whole checkpoint to go on from; start again with FORCE=1.")
+        found += ["--resume_from_checkpoint", str(checkpoint)]
+    return found
+
+
+def check_processes(profile: Profile) -> None:
+    """Check that the numbers of machines and processes make sense together.
+
+    Raises:
+        UserError: they do not.
+    """
     if profile.node_rank >= profile.nnodes:
         raise UserError(f"NODE_RANK={profile.node_rank}: with NNODES={profile.nnodes} it is below {profile.nnodes}.")
     if profile.cross_device_negatives and profile.processes == 1:
         raise UserError("CROSS_DEVICE_NEGATIVES=1 needs several processes; set NPROC or NNODES, or leave it out.")
+
+
+def check_device(profile: Profile) -> tuple[str, str]:
+    """Check that this machine has the cards and the precision asked for; return what it computes in, and on what.
+
+    Raises:
+        UserError: more processes than cards, or bf16 on cards without it.
+    """
+    import torch
+
     precision = computes_in(profile.precision)
     if not torch.cuda.is_available():
-        unused = f"; PRECISION={profile.precision} is for CUDA cards" if profile.precision != precision else ""
-        return f"{precision} on the CPU{unused}"
-    cards = torch.cuda.device_count()
+        return precision, "the CPU"
+    cards, name = torch.cuda.device_count(), torch.cuda.get_device_name()
     if profile.nproc > cards:
         raise UserError(f"NPROC={profile.nproc}: this machine has {cards} CUDA cards; give at most that.")
     if precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
-        raise UserError(f"PRECISION=bf16: {torch.cuda.get_device_name()} does not have it; set PRECISION=fp16.")
-    return f"{precision} on {torch.cuda.get_device_name()}"
+        raise UserError(f"PRECISION=bf16: {name} does not have it; set PRECISION=fp16.")
+    return precision, name
 
 
 def check_held_out(train: list[dict], held: list[dict], profile: Profile) -> None:
@@ -89,59 +156,3 @@ def audit_line(rows: list[dict], profile: Profile, folder: Path) -> str:
     if not (profile.data_dir / "qrels.trec").exists():
         return "left out: there is no evaluation set yet, see notebooks/02_build_eval_dataset.ipynb"
     return verdict(audit(rows, load_eval_set(profile), profile, folder))
-
-
-def check_training(neg_num: int, profile: Profile) -> None:
-    """Check all that a training needs; with CHECK=1 print what it will do, without it clear the way if FORCE=1.
-
-    Prints the verdict of the audit, which is no reason to stop.
-
-    Raises:
-        UserError: something is missing, wrong, or too small.
-    """
-    from helpers.training.plan import describe, make_plan
-
-    rows = read_training_file(neg_num, profile)
-    folder = model_folder(profile.base_model, profile.base_revision)
-    precision = check_machine(profile)
-    train, held = split_held_out(rows, profile.seed) if profile.eval_steps else (rows, [])
-    check_held_out(train, held, profile)
-    plan = make_plan(train, len(held), profile, half=not precision.startswith("fp32"))
-    if plan.disk > plan.free:
-        raise UserError(
-            f"{profile.output_dir} has {plan.free / 1e9:.2g} GB free, but the training writes about "
-            f"{plan.disk / 1e9:.2g} GB; free some space."
-        )
-    if switch("CHECK"):
-        print(f"neg{neg_num} of profile {profile.run_name}, into {profile.tuned_model(neg_num)}")
-        print(describe(plan, profile, precision))
-    print(f"{'audit':10} {audit_line(rows, profile, folder)}")
-    if profile.node_rank > 0:
-        return  # the machines share the folder, and the first may have begun to fill it
-    check_output(neg_num, profile)
-    if switch("FORCE") and not switch("CHECK"):
-        shutil.rmtree(profile.tuned_model(neg_num), ignore_errors=True)
-
-
-def switch(name: str) -> bool:
-    """Tell whether an environment variable is 1.
-
-    Raises:
-        UserError: it is neither 0, 1 nor empty.
-    """
-    value = os.environ.get(name, "")
-    if value not in ("", "0", "1"):
-        raise UserError(f"environment variable: {name}={value!r}: it is 1 or 0.")
-    return value == "1"
-
-
-def main() -> None:
-    """Check the output of each number of negatives, or all that one training needs."""
-    task, *neg_nums = sys.argv[1:]
-    profile = load_profile()
-    for neg_num in map(int, neg_nums):
-        (check_training if task == "training" else check_output)(neg_num, profile)
-
-
-if __name__ == "__main__":
-    run_command(main)

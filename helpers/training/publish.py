@@ -1,18 +1,13 @@
-"""Push a fine-tuned model to the Hugging Face Hub.
+"""Push a fine-tuned model to the Hugging Face Hub."""
 
-`python -m helpers.training.publish neg10 you/your-model` shows what would be pushed; with `--push` behind it, it is.
-"""
-
-import sys
 from pathlib import Path
 
-from helpers.base.errors import UserError, run_command
-from helpers.base.profile import HUB_ID, how_to_train, load_profile, neg_num_of
+from helpers.base.errors import UserError
+from helpers.base.profile import HUB_ID, Profile, how_to_train, neg_num_of
 from helpers.encoding.settings import is_embedder
 
 # What belongs to the training and not to the model; run.json also names this machine.
 LEFT_OUT = ("checkpoint-*", "run.json", "loss.jsonl", ".*")
-USAGE = "usage: python -m helpers.training.publish MODEL REPO [--push], such as neg10 and you/your-model."
 
 
 def model_files(folder: Path) -> list[Path]:
@@ -45,23 +40,24 @@ def push(folder: Path, files: list[Path], repo: str) -> str:
     return str(commit.commit_url)
 
 
-def main() -> None:
-    """Show what would be pushed, or push it."""
-    words = [word for word in sys.argv[1:] if word != "--push"]
-    if len(words) != 2 or not HUB_ID.fullmatch(words[1]):
-        raise UserError(USAGE)
-    name, repo = words
-    folder = load_profile().tuned_model(neg_num_of(name))
+def publish(name: str, repo: str, profile: Profile, pushed: bool) -> None:
+    """Print the files of a fine-tuned model that go to a repository of the Hub, and push them if they are to be.
+
+    Args:
+        name: `neg10`, `neg50`, ...
+
+    Raises:
+        UserError: no such model, no such name, or as `push`.
+    """
+    folder = profile.tuned_model(neg_num_of(name))
+    if not HUB_ID.fullmatch(repo):
+        raise UserError(f"{repo} is no name of a repository; give one such as you/your-model.")
     if not is_embedder(folder):
         raise UserError(f"There is no finished model in {folder}; {how_to_train(name)} first.")
     files = model_files(folder)
     for file in files:
         print(f"{file.stat().st_size:12,}  {file.relative_to(folder).as_posix()}")
-    if "--push" in sys.argv:
+    if pushed:
         print("pushed:", push(folder, files, repo))
     else:
         print(f"{len(files)} files would go to https://huggingface.co/{repo}, private at first; add --push to do it.")
-
-
-if __name__ == "__main__":
-    run_command(main)

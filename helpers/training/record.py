@@ -1,14 +1,17 @@
-"""Which process trains, and on what: for those who follow it, and for a resume."""
+"""Which process fills a model's folder, and on what: for those who follow it, and for a resume."""
 
 import hashlib
+import shutil
 import socket
 import sys
 from pathlib import Path
 
 import psutil
+from filelock import FileLock, Timeout
 
 from helpers.base.errors import UserError
 from helpers.base.files import read_json
+from helpers.base.profile import switch
 
 # Flags that change what is said or kept on the way and not the weights, and the one that asks for the resume.
 FREE = {"resume_from_checkpoint", "logging_steps", "report_to", "save_steps"}
@@ -27,9 +30,14 @@ def make_record(train_data: list[str], processes: int) -> dict:
         "pid": process.pid,
         "started": process.create_time(),
         "processes": processes,
-        "data": [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in train_data],
+        "data": [_digest(Path(path)) for path in train_data],
         "flags": sys.argv[1:],
     }
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_running(record: dict) -> bool:
@@ -41,6 +49,41 @@ def is_running(record: dict) -> bool:
         return process.create_time() == record["started"] and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def check_place(folder: Path) -> None:
+    """Check that a new model can go into a folder, or that the user has said what to do with the one that is there.
+
+    Raises:
+        UserError: the folder is not empty and neither FORCE nor RESUME is 1, or both are; or it is being filled.
+    """
+    if record_file(folder).exists() and is_running(record := read_json(record_file(folder))):
+        raise UserError(f"{folder} is being trained by process {record['pid']}; wait until it has ended, or end it.")
+    force, resume = switch("FORCE"), switch("RESUME")
+    if force and resume:
+        raise UserError("FORCE=1 and RESUME=1 contradict each other; give one of them.")
+    if not (force or resume) and folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder} holds the model of an earlier run; FORCE=1 replaces it, RESUME=1 goes on with it.")
+
+
+def take_place(folder: Path) -> FileLock:
+    """Lock a model's folder for this process, and with FORCE=1 remove it; the lock goes when the process ends.
+
+    Raises:
+        UserError: another process has the lock, or as `check_place`.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise UserError(f"{folder} is being trained by another process; wait until it has ended, or end it.") from error
+    except NotImplementedError:
+        print("warning: this file system has no locks; do not start a script twice.", file=sys.stderr)
+    check_place(folder)
+    if switch("FORCE"):
+        shutil.rmtree(folder, ignore_errors=True)
+    return lock
 
 
 def check_same(folder: Path, record: dict) -> None:

@@ -1,0 +1,140 @@
+"""The commands: `python -m helpers` lists them, `python -m helpers COMMAND --help` tells what one takes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from helpers.base.errors import UserError, run_command
+from helpers.base.profile import load_profile, neg_num_of, settings_in_force, shell_lines
+
+door = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+benchmarks = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+door.add_typer(benchmarks, name="benchmark", help="Measure speed and memory.")
+
+Name = Annotated[str, typer.Argument(help="neg10, neg50, ...")]
+
+
+@door.callback()
+def commands() -> None:
+    """What is done outside the notebooks; PROFILE and single settings come from the environment."""
+
+
+@door.command()
+def settings() -> None:
+    """Print the settings in force."""
+    print(shell_lines(settings_in_force(load_profile())))
+
+
+@door.command()
+def check(names: list[Name]) -> None:
+    """Check settings, and that no earlier model is in the way."""
+    from helpers.training.record import check_place
+
+    profile = load_profile()
+    for name in names:
+        check_place(profile.tuned_model(neg_num_of(name)))
+
+
+@door.command()
+def prepare(name: Name) -> None:
+    """Check all that a training needs; print lines for its script."""
+    from helpers.training.prepare import prepare
+
+    print(prepare(neg_num_of(name), load_profile()))
+
+
+@door.command()
+def log(file: Path) -> None:
+    """Keep in a file what a training prints, and show it."""
+    from helpers.training.log import keep_log
+
+    raise typer.Exit(keep_log(file))
+
+
+@door.command()
+def audit(name: Name) -> None:
+    """Count leaks, near duplicates, garbled and cut texts."""
+    from helpers.evaluation.audit import audit_of, audit_table, verdict
+
+    findings = audit_of(neg_num_of(name), load_profile())
+    print(f"{audit_table(findings).to_string()}\n\nverdict: {verdict(findings)}")
+
+
+@door.command()
+def report() -> None:
+    """Print the results table."""
+    from helpers.evaluation.tables import report
+
+    print(report(load_profile()))
+
+
+@door.command()
+def metrics(
+    qrels: Annotated[Path | None, typer.Argument()] = None,
+    run: Annotated[Path | None, typer.Argument()] = None,
+    article: Annotated[
+        bool, typer.Option("--article", help="As the article; alone, all saved runs.")
+    ] = False,
+) -> None:
+    """Score a TREC run as trec_eval or as the article does."""
+    from helpers.evaluation.metrics import article_report, score_files
+
+    if qrels is None and article:
+        print(article_report(load_profile()))
+    elif qrels is None or run is None:
+        raise UserError("Two files in TREC format are needed, as in: python -m helpers metrics QRELS RUN.")
+    else:
+        print(score_files(qrels, run, article))
+
+
+@door.command()
+def publish(name: Name, repo: str, push: Annotated[bool, typer.Option("--push", help="Do it.")] = False) -> None:
+    """Show what of a model goes to the Hub; with --push, push it."""
+    from helpers.training.publish import publish
+
+    publish(name, repo, load_profile(), push)
+
+
+@door.command()
+def notebook(name: str, parameters: Annotated[list[str] | None, typer.Argument(help="neg_num=50 ...")] = None) -> None:
+    """Run a notebook into output/<profile>/notebooks/."""
+    from helpers.notebook import run_notebook
+
+    run_notebook(name, parameters or [], load_profile())
+
+
+@door.command()
+def store() -> None:
+    """Put the outputs of the last run into the notebooks."""
+    from helpers.notebook import store_outputs
+
+    store_outputs(load_profile())
+
+
+@benchmarks.command()
+def encode(name: Annotated[str, typer.Argument(help="reference, neg10, ...")] = "reference") -> None:
+    """Encode the corpus beside two libraries' own ways."""
+    from helpers.benchmarks.encode import benchmark
+
+    benchmark(name, load_profile())
+
+
+@benchmarks.command()
+def search(vectors: Annotated[int, typer.Argument(min=1)] = 1_000_000) -> None:
+    """Search vectors on disk exactly."""
+    from helpers.benchmarks.search import benchmark
+
+    benchmark(vectors)
+
+
+@benchmarks.command()
+def grad_cache() -> None:
+    """Train large batches in chunks; needs a CUDA card."""
+    from helpers.benchmarks.grad_cache import benchmark
+
+    benchmark()
+
+
+if __name__ == "__main__":
+    run_command(door)
