@@ -173,6 +173,15 @@ def certain_bert(tiny_bert) -> Path:
     return folder
 
 
+# A program that prints where the base model of the profile in force is.
+BASE_MODEL = """
+from helpers.base.errors import run_command
+from helpers.base.profile import load_profile
+from helpers.encoding.models import base_model
+print(run_command(lambda: base_model(load_profile())))
+"""
+
+
 @pytest.fixture
 def make_profile(tmp_path, monkeypatch):
     """Return a function that loads a profile whose files go to a temporary folder."""

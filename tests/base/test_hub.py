@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import make_pairs
+from conftest import BASE_MODEL, make_pairs
 from loopback_hub import BERT, BGE_M3, BGE_M3_COMMIT, MSMARCO, Fault
 
 from helpers.base.profile import ROOT
 
-MODEL = ("-m", "helpers.encoding.models")
+MODEL = ("-c", BASE_MODEL)
 REFERENCE = ("-c", "import sys; from helpers.encoding.models import model_folder; print(model_folder(*sys.argv[1:]))")
 PAIRS = (
     "-c",

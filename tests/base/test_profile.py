@@ -92,16 +92,16 @@ def test_a_shell_reads_the_settings_back(tmp_path):
     path = tmp_path / "it's a file.jsonl"
     path.touch()
     script = f"""
-    settings=$({shlex.quote(sys.executable)} -m helpers.base.profile)
+    settings=$({shlex.quote(sys.executable)} -m helpers settings)
     source /dev/stdin <<< "$settings"
-    printf '%s\\n' "$INSTRUCTION" "$DATA_DIR" "$BASE_NAME" "$EPOCHS"
+    printf '%s\\n' "$PROFILE" "$INSTRUCTION" "$DATASET" "$EPOCHS"
     """
     environ = {"DATASET": str(path), "EPOCHS": "2", "PATH": "/usr/bin:/bin"}
     done = subprocess.run(["bash", "-c", script], env=environ, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split("\n") == [
+        "demo",
         "Represent this sentence for searching relevant passages: ",
-        str(ROOT / "ft_data/demo-it's a file"),
-        "all-MiniLM-L6-v2-first2",
+        str(path),
         "2.0",
         "",
     ]

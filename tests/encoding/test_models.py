@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import environ_of
+from conftest import BASE_MODEL, environ_of
 from safetensors.numpy import load_file
 
 from helpers.base.errors import UserError
@@ -54,7 +54,7 @@ def test_two_processes_cut_one_model_at_once(project, tiny_bert, tmp_path):
     pairs = tmp_path / "cut at once.jsonl"
     pairs.touch()
     environ = environ_of(project, {"PROFILE": "test", "DATASET": pairs, "BASE_MODEL": tiny_bert, "BASE_LAYERS": 1})
-    command = [sys.executable, "-m", "helpers.encoding.models"]
+    command = [sys.executable, "-c", BASE_MODEL]
     both = [subprocess.Popen(command, cwd=project, env=environ, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     [folder] = {process.communicate(timeout=120)[0].strip() for process in both}
     assert [process.returncode for process in both] == [0, 0]

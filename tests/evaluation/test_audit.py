@@ -1,12 +1,9 @@
 """Each finding on texts made for it."""
 
-import sys
-
 import pytest
 from conftest import WORDS, make_rows, write_jsonl
 
-from helpers.evaluation import audit as audit_module
-from helpers.evaluation.audit import audit, audit_table, near_duplicates, verdict
+from helpers.evaluation.audit import audit, audit_of, audit_table, near_duplicates, verdict
 from helpers.sampling.eval_set import EvalSet
 from helpers.sampling.pairs import load_pairs
 from helpers.sampling.texts import is_garbled
@@ -130,7 +127,7 @@ def test_fix_text_repairs_before_the_split(tmp_path, make_profile):
     assert not is_garbled("naïve café, “quoted” – dash")
 
 
-def test_on_the_command_line(profile, monkeypatch, capsys):
+def test_what_is_on_disk_is_audited(profile):
     from helpers.sampling.corpus import corpus_rows
     from helpers.sampling.eval_set import build_eval_rows, save_eval_set
 
@@ -138,9 +135,6 @@ def test_on_the_command_line(profile, monkeypatch, capsys):
     write_jsonl(profile.training_file(10), rows)
     evaluation = [{"id": "e", "query": "q", "positive": rows[0]["pos"]}]
     save_eval_set(build_eval_rows(evaluation, profile), corpus_rows(evaluation), profile)
-    monkeypatch.setattr(audit_module, "load_profile", lambda: profile)
-    monkeypatch.setattr(sys, "argv", ["audit", "10"])
-    audit_module.main()
-    said = capsys.readouterr().out
-    assert "passages cut at 24 tokens" in said
-    assert said.splitlines()[-1].startswith("verdict: 1 of 1 evaluation positives trained on as positives")
+    findings = audit_of(10, profile)
+    assert "passages cut at 24 tokens" in audit_table(findings).index
+    assert verdict(findings).startswith("1 of 1 evaluation positives trained on as positives")

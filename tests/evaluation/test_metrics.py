@@ -1,7 +1,5 @@
 """Values computed by hand; nDCG's discounts are 1/log2(rank + 1): 1, 0.63093, 0.5, 0.43068, ..."""
 
-import subprocess
-import sys
 from math import log2
 
 import numpy as np
@@ -12,9 +10,8 @@ from hypothesis import strategies as st
 
 from helpers.base.errors import UserError
 from helpers.base.trec import ranking, read_qrels, read_run, write_run
-from helpers.evaluation import metrics
 from helpers.evaluation.article import article_metrics
-from helpers.evaluation.metrics import MEASURES, average, score_queries
+from helpers.evaluation.metrics import MEASURES, article_report, average, score_files, score_queries
 
 QRELS = {
     "several": {"d1": 1, "d2": 1, "d3": 1},  # one of three found, at rank 1
@@ -146,19 +143,12 @@ def test_float32_scores_survive_the_file(tmp_path):
     assert np.float32(scores["b"]) == close[1]
 
 
-def command(*words):
-    return subprocess.run(
-        [sys.executable, "-m", "helpers.evaluation.metrics", *words], capture_output=True, text=True, check=False
-    )
-
-
-def test_command_line(tmp_path):
+def test_a_file_is_scored(tmp_path):
     (tmp_path / "qrels").write_text("".join(f"{q} 0 {d} {r}\n" for q, docs in QRELS.items() for d, r in docs.items()))
     write_run(tmp_path / "run", RUN, "name")
-    done = command(str(tmp_path / "qrels"), str(tmp_path / "run"))
     means = average(score_queries(QRELS, RUN))
-    assert done.stdout == "".join(f"{name}\t{value:.4f}\n" for name, value in means.items())
-    assert done.stderr == ""
+    lines = [f"{name}\t{value:.4f}" for name, value in means.items()]
+    assert score_files(tmp_path / "qrels", tmp_path / "run").splitlines() == lines
 
 
 def test_the_articles_measures_by_hand():
@@ -191,38 +181,22 @@ def test_the_articles_measures_are_those_of_its_code(hits, missed):
         assert found[f"ndcg@{k}"] == pytest.approx(ndcg)
 
 
-def test_article_on_the_command_line(tmp_path, make_profile, monkeypatch, capsys):
+def test_all_saved_runs_as_the_article_scores_them(make_profile):
     profile = make_profile()
-    monkeypatch.setattr(metrics, "load_profile", lambda: profile)
-    monkeypatch.setattr(sys, "argv", ["metrics", "--article"])
     with pytest.raises(UserError, match="There are no runs in .*; run notebooks 03 to 06 first"):
-        metrics.main()
+        article_report(profile)
     qrels = profile.data_dir / "qrels.trec"
     qrels.parent.mkdir(parents=True)
     qrels.write_text("".join(f"{q} 0 {d} {r}\n" for q, docs in QRELS.items() for d, r in docs.items()))
     for name in ("raw", "neg10"):
         write_run(profile.output_dir / "runs" / f"{name}.trec", RUN, name)
-    metrics.main()
-    lines = capsys.readouterr().out.splitlines()
+    lines = article_report(profile).splitlines()
     expected = [f"{name}\t{value:.4f}" for name, value in article_metrics(QRELS, RUN).items()]
     assert lines == [f"{model}\t{line}" for model in ("neg10", "raw") for line in expected]
-    done = command("--article", str(qrels), str(profile.output_dir / "runs" / "raw.trec"))
-    assert done.stdout.splitlines() == expected
+    assert score_files(qrels, profile.output_dir / "runs" / "raw.trec", article=True).splitlines() == expected
     write_run(profile.output_dir / "runs" / "other.trec", {"elsewhere": {"d1": 1.0}}, "other")
     with pytest.raises(UserError, match="other.trec has no query in common with the qrels"):
-        metrics.main()
-
-
-def test_command_line_says_what_is_wrong(tmp_path):
-    (tmp_path / "qrels").write_text("q 0 d 1\n")
-    done = command(str(tmp_path / "qrels"), str(tmp_path / "none"))
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert (
-        done.stderr
-        == f"error: {tmp_path}/none cannot be read (No such file or directory); give the path of a TREC file.\n"
-    )
-    assert "usage:" in command().stderr
+        article_report(profile)
 
 
 @pytest.mark.parametrize(

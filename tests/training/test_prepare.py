@@ -10,8 +10,8 @@ from helpers.base.errors import UserError
 from helpers.base.files import write_json
 from helpers.sampling.training_set import read_training_file
 from helpers.training.plan import activation_bytes, count_parameters, make_plan
-from helpers.training.prepare import check_machine, check_output, check_training
-from helpers.training.record import make_record, record_file
+from helpers.training.prepare import check_device, check_processes, prepare
+from helpers.training.record import check_place, make_record, record_file, take_place
 
 SETTINGS = {"BASE_LAYERS": 0, "INSTRUCTION": "ask: "}
 
@@ -65,72 +65,108 @@ def test_files_that_are_no_training_set(profile):
             read_training_file(10, profile)
 
 
-def test_an_output_in_the_way(profile, monkeypatch):
+def test_a_model_in_the_way(profile, monkeypatch):
     folder = profile.tuned_model(10)
-    check_output(10, profile)
+    check_place(folder)
     folder.mkdir(parents=True)
-    check_output(10, profile)
+    check_place(folder)
     (folder / "config.json").write_text("{}")
     with pytest.raises(UserError, match="FORCE=1 replaces it, RESUME=1 goes on with it"):
-        check_output(10, profile)
+        check_place(folder)
     for name in ("FORCE", "RESUME"):
         monkeypatch.setenv(name, "1")
-        check_output(10, profile)
+        check_place(folder)
         if name == "FORCE":
             monkeypatch.setenv(name, "")
     monkeypatch.setenv("FORCE", "1")
     with pytest.raises(UserError, match="contradict each other"):
-        check_output(10, profile)
+        check_place(folder)
     monkeypatch.setenv("FORCE", "yes")
     with pytest.raises(UserError, match="FORCE='yes': it is 1 or 0"):
-        check_output(10, profile)
+        check_place(folder)
 
 
 def test_a_training_that_runs_is_never_touched(profile, monkeypatch):
     write_json(record_file(profile.tuned_model(10)), make_record([], 1))  # of this very process
     monkeypatch.setenv("FORCE", "1")
     with pytest.raises(UserError, match=f"is being trained by process {os.getpid()}"):
-        check_output(10, profile)
+        check_place(profile.tuned_model(10))
 
 
-def test_force_replaces_only_when_all_is_well(profile, monkeypatch, capsys):
+def test_one_training_at_a_time_has_a_folder_and_force_empties_it(profile, monkeypatch):
+    folder = profile.tuned_model(10)
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="holds the model of an earlier run"):
+        take_place(folder)
+    monkeypatch.setenv("FORCE", "1")
+    lock = take_place(folder)
+    assert not folder.exists()
+    (folder / "new").mkdir(parents=True)
+    with pytest.raises(UserError, match="is being trained by another process"):
+        take_place(folder)
+    assert (folder / "new").exists()
+    lock.release()
+
+
+def sourced(lines, *names):
+    """Return what a shell that sources the lines says, and the values that its variables then have."""
+    script = lines + "".join(f"\nprintf '%s\\n' \"${{{name}[@]}}\"" for name in names)
+    done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def test_the_script_is_told_what_it_needs(make_profile, tiny_bert):
+    profile = make_profile(BASE_MODEL=tiny_bert, **SETTINGS, GRAD_CACHE=4, EVAL_STEPS=3)
+    write_jsonl(profile.training_file(10), make_rows(20, 10))
+    audited, *values = sourced(prepare(10, profile), "INSTRUCTION", "MODEL", "MACHINES", "OPTIONS")
+    assert audited.startswith("audit      left out: ")
+    options = "--save_steps 3 --use_cpu True --sub_batch_size 4 --eval_strategy steps --eval_steps 3 "
+    options += "--load_best_model_at_end True --metric_for_best_model ndcg@10 --greater_is_better True"
+    assert values == ["ask: ", str(profile.tuned_model(10)), "--standalone", *options.split()]
+    two = profile.model_copy(update={"nnodes": 2, "node_rank": 1, "grad_cache": 0, "eval_steps": 0})
+    _, *values = sourced(prepare(10, two), "MACHINES", "OPTIONS")
+    assert " ".join(values) == (
+        f"--nnodes 2 --node_rank 1 --master_addr {profile.master_addr} --master_port {profile.master_port} "
+        f"--save_steps {profile.save_steps} --use_cpu True"
+    )
+
+
+def test_nothing_is_touched_before_the_training(profile, monkeypatch):
     folder = profile.tuned_model(10)
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
     monkeypatch.setenv("FORCE", "1")
     path = write_jsonl(profile.training_file(10), [ROW | {"neg": []}])
     with pytest.raises(UserError, match="0 negatives"):
-        check_training(10, profile)
+        prepare(10, profile)
     write_jsonl(path, make_rows(20, 10))
     monkeypatch.setenv("CHECK", "1")
-    check_training(10, profile)
-    assert (folder / "config.json").exists()
-    assert "negatives  31 a query" in capsys.readouterr().out
+    said = sourced(f"{prepare(10, profile)}\necho not reached")
+    assert any(line.startswith("negatives  31 a query") for line in said)
+    assert said[-1].startswith("audit ")
     monkeypatch.setenv("CHECK", "0")
-    check_training(10, profile)
-    assert not folder.exists()
-    said = capsys.readouterr().out
-    assert said == "audit      left out: there is no evaluation set yet, see notebooks/02_build_eval_dataset.ipynb\n"
+    prepare(10, profile)
+    assert (folder / "config.json").exists()
 
 
-def test_scores_that_these_rows_cannot_give_are_refused(make_profile, tiny_bert, capsys, monkeypatch):
+def test_scores_that_these_rows_cannot_give_are_refused(make_profile, tiny_bert, monkeypatch):
     profile = make_profile(BASE_MODEL=tiny_bert, EVAL_STEPS=5, **SETTINGS)
     rows = make_rows(20, 10)
     write_jsonl(profile.training_file(10), rows)
     monkeypatch.setenv("CHECK", "1")
-    check_training(10, profile)
-    assert "examples   18 queries, 2 more held out to score every 5 steps" in capsys.readouterr().out
+    assert "examples   18 queries, 2 more held out to score every 5 steps" in prepare(10, profile)
     write_jsonl(profile.training_file(10), rows[:9])
     with pytest.raises(
         UserError, match="EVAL_STEPS=5: none of 9 training queries can be held out .*; set EVAL_STEPS=0"
     ):
-        check_training(10, profile)
+        prepare(10, profile)
     write_jsonl(profile.training_file(10), make_rows(11, 10))  # each has all the others; one of them is held out
     with pytest.raises(UserError, match="EVAL_STEPS=5: .* left with 9 negatives, but GROUP_SIZE=11 draws 10; set EVAL"):
-        check_training(10, profile.model_copy(update={"group_size": 11}))
+        prepare(10, profile.model_copy(update={"group_size": 11}))
 
 
-def test_the_audit_is_told_before_a_training(profile, capsys):
+def test_the_audit_is_told_before_a_training(profile):
     from helpers.sampling.corpus import corpus_rows
     from helpers.sampling.eval_set import build_eval_rows, save_eval_set
 
@@ -142,30 +178,29 @@ def test_the_audit_is_told_before_a_training(profile, capsys):
     ):
         evaluation = [{"id": "e", "query": "q", "positive": [positive]}]
         save_eval_set(build_eval_rows(evaluation, profile), corpus_rows(evaluation), profile)
-        check_training(10, profile)
-        assert capsys.readouterr().out.startswith(f"audit      {verdict}")
+        assert sourced(prepare(10, profile))[0].startswith(f"audit      {verdict}")
 
 
 def test_the_machine_has_what_is_asked_for(make_profile, monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert check_machine(make_profile()) == "fp32 on the CPU"
-    assert check_machine(make_profile(PRECISION="fp16")) == "fp32 on the CPU; PRECISION=fp16 is for CUDA cards"
-    assert check_machine(make_profile(PRECISION="bf16")) == "bf16 on the CPU"
+    assert check_device(make_profile()) == ("fp32", "the CPU")
+    assert check_device(make_profile(PRECISION="fp16")) == ("fp32", "the CPU")
+    assert check_device(make_profile(PRECISION="bf16")) == ("bf16", "the CPU")
     with pytest.raises(UserError, match="NODE_RANK=2: with NNODES=2 it is below 2"):
-        check_machine(make_profile(NNODES=2, NODE_RANK=2))
+        check_processes(make_profile(NNODES=2, NODE_RANK=2))
     with pytest.raises(UserError, match="CROSS_DEVICE_NEGATIVES=1 needs several processes"):
-        check_machine(make_profile(CROSS_DEVICE_NEGATIVES=1))
+        check_processes(make_profile(CROSS_DEVICE_NEGATIVES=1))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Card")
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
-    assert check_machine(make_profile(PRECISION="fp16")) == "fp16 on Card"
+    assert check_device(make_profile(PRECISION="fp16")) == ("fp16", "Card")
     with pytest.raises(UserError, match="PRECISION=bf16: Card does not have it; set PRECISION=fp16"):
-        check_machine(make_profile(PRECISION="bf16"))
+        check_device(make_profile(PRECISION="bf16"))
     with pytest.raises(UserError, match="NPROC=2: this machine has 1 CUDA cards"):
-        check_machine(make_profile(NPROC=2))
+        check_device(make_profile(NPROC=2))
 
 
 @pytest.mark.parametrize(
@@ -237,6 +272,6 @@ def test_a_small_disk_is_noticed(make_profile, tiny_bert, tmp_path):
         pytest.skip("mounts are not allowed here")
     try:
         with pytest.raises(UserError, match="GB free, but the training writes about .* GB; free some space"):
-            check_training(10, profile)
+            prepare(10, profile)
     finally:
         subprocess.run(["umount", str(profile.output_dir)], check=True)

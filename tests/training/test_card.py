@@ -1,0 +1,120 @@
+"""What a model says of itself, and what of it is pushed."""
+
+import math
+import shutil
+
+import pytest
+
+from helpers.base.errors import UserError
+from helpers.base.files import write_json, write_jsonl
+from helpers.encoding.settings import read_embedder
+from helpers.evaluation.metrics import score_queries
+from helpers.evaluation.results import save_result
+from helpers.sampling.eval_set import EvalSet
+from helpers.training.card import write_card
+from helpers.training.curve import loss_file
+from helpers.training.publish import publish
+from helpers.training.record import record_file
+
+FLAGS = {
+    "query_max_len": 24,
+    "passage_max_len": 24,
+    "train_group_size": 8,
+    "temperature": 0.02,
+    "learning_rate": 1e-3,
+    "num_train_epochs": 1.0,
+    "per_device_train_batch_size": 4,
+    "sentence_pooling_method": "mean",
+    "query_instruction_for_retrieval": "ask: ",
+    "train_data": ["/elsewhere/training_neg_10.json"],
+}
+
+
+@pytest.fixture
+def trained(make_profile, tiny_embedder, tmp_path, monkeypatch):
+    """A finished model as a training leaves it."""
+    monkeypatch.setattr("helpers.training.card.ROOT", tmp_path)
+    profile = make_profile(BASE_MODEL="someone/tiny-bert", BASE_LAYERS=0, INSTRUCTION="ask: ")
+    folder = profile.tuned_model(10)
+    folder.parent.mkdir(parents=True)
+    shutil.copytree(tiny_embedder, folder)
+    command = ["--output_dir", str(folder), "--model_name_or_path", "/somewhere/else/tiny-bert"]
+    command += ["--query_instruction_for_retrieval", "ask: ", "--resume_from_checkpoint", "x"]
+    write_json(record_file(folder), {"processes": 2, "data": ["ab" * 32], "flags": command, "host": "secret"})
+    write_jsonl(loss_file(folder), [{"step": 9, "of": 9, "loss": 1.25}, {"step": 9, "of": 9, "ndcg@10": 0.5}])
+    (folder / "checkpoint-9").mkdir()
+    (folder / "checkpoint-9" / "optimizer.pt").write_bytes(b"moments")
+    return profile
+
+
+def test_the_card(trained):
+    from huggingface_hub import ModelCard
+
+    folder = trained.tuned_model(10)
+    write_card(folder, trained, FLAGS)
+    assert "Not measured yet" in (folder / "README.md").read_text()
+    settings, qrels = read_embedder("tiny", folder), {"q1": {"d1": 1}, "q2": {"d2": 1}}
+    eval_set = EvalSet({"q1": "one", "q2": "two"}, {"d1": "first", "d2": "second"}, qrels)
+    run = {"q1": {"d1": 0.5, "d2": 0.25}, "q2": {"d1": 0.5, "d2": 0.25}}
+    save_result("neg10", trained, settings, eval_set, run, score_queries(qrels, run), {})
+    means = {"hit@1": 0.5, "recall@10": 1.0, "mrr@10": 0.75, "ndcg@10": pytest.approx((1 + 1 / math.log2(3)) / 2)}
+    card = ModelCard.load(folder / "README.md")
+    assert "Not measured yet" not in card.text
+    assert "2 queries that were not trained on, searched exactly among 2 passages" in card.text
+    assert card.data.to_dict()["library_name"] == "sentence-transformers"
+    assert card.data.base_model == "someone/tiny-bert"
+    assert {result.metric_type: result.metric_value for result in card.data.eval_results} == means
+    assert "| mrr@10 | 0.7500 |" in card.text
+    assert "`ask: `" in card.text
+    assert "abababababababab" in card.text
+    assert "1.2500 at step 9" in card.text
+    assert "torchrun --nproc_per_node 2 -m helpers.training.finetune" in card.text
+    assert "  --output_dir output/test/tiny-bert_neg10" in card.text
+    assert "--query_instruction_for_retrieval 'ask: '" in card.text
+    assert "--model_name_or_path tiny-bert" in card.text
+    assert "resume" not in card.text
+    assert "secret" not in card.text
+
+
+def test_publish(trained, monkeypatch, capsys):
+    import huggingface_hub
+
+    calls = []
+
+    class Client:
+        def create_repo(self, repo, private, exist_ok):
+            calls.append(("create", repo, private, exist_ok))
+
+        def upload_folder(self, **kwargs):
+            calls.append(("upload", kwargs))
+            return type("Commit", (), {"commit_url": "https://hub/commit/1"})
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Client)
+    write_card(trained.tuned_model(10), trained, FLAGS)
+    publish("neg10", "me/mine", trained, pushed=False)
+    said = capsys.readouterr().out
+    assert calls == []
+    assert "files would go to https://huggingface.co/me/mine" in said
+    publish("neg10", "me/mine", trained, pushed=True)
+    assert "pushed: https://hub/commit/1" in capsys.readouterr().out
+    create, (_, upload) = calls
+    assert create == ("create", "me/mine", True, True)
+    names = set(upload["allow_patterns"])
+    assert {"README.md", "model.safetensors", "modules.json", "1_Pooling/config.json", "tokenizer.json"} <= names
+    assert not any(name.startswith(("checkpoint", "run.json", "loss")) for name in names)
+    assert all(f"  {name}\n" in said for name in names)
+
+    class Refusing(Client):
+        def create_repo(self, *args, **kwargs):
+            raise OSError("401 Unauthorized\nmore")
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Refusing)
+    with pytest.raises(UserError, match=r"me/mine was not pushed \(401 Unauthorized\); log in with hf auth login"):
+        publish("neg10", "me/mine", trained, pushed=True)
+
+
+def test_publish_says_what_is_wrong(trained):
+    with pytest.raises(UserError, match="not a repo is no name of a repository"):
+        publish("neg10", "not a repo", trained, pushed=False)
+    with pytest.raises(UserError, match=r"no finished model in .*neg50; run bash finetune_neg50.sh"):
+        publish("neg50", "me/mine", trained, pushed=False)
