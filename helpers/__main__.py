@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from helpers.base.errors import UserError, run_command
-from helpers.base.profile import load_profile, neg_num_of, settings_in_force, shell_lines
+from helpers.base import UserError, load_profile, neg_num_of, run_command, settings_in_force, shell_lines
 
 door = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 benchmarks = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -73,9 +72,7 @@ def report() -> None:
 def metrics(
     qrels: Annotated[Path | None, typer.Argument()] = None,
     run: Annotated[Path | None, typer.Argument()] = None,
-    article: Annotated[
-        bool, typer.Option("--article", help="As the article; alone, all saved runs.")
-    ] = False,
+    article: Annotated[bool, typer.Option("--article", help="As the article; alone, all saved runs.")] = False,
 ) -> None:
     """Score a TREC run as trec_eval or as the article does."""
     from helpers.evaluation.metrics import article_report, score_files

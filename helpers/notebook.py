@@ -6,9 +6,7 @@ from pathlib import Path
 
 import nbformat
 
-from helpers.base.errors import UserError
-from helpers.base.files import whole_file
-from helpers.base.profile import ROOT, Profile
+from helpers.base import ROOT, Profile, UserError, whole_file
 
 NOTEBOOKS = ROOT / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"

@@ -9,8 +9,7 @@ from statistics import median
 
 import numpy as np
 
-from helpers.base.errors import UserError
-from helpers.base.profile import Profile
+from helpers.base import Profile, UserError
 from helpers.encoding.encoder import Embedder, computes_in, embedder_settings, load_model
 from helpers.encoding.settings import EmbedderSettings
 from helpers.sampling.eval_set import load_eval_set

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from helpers.base.errors import UserError
+from helpers.base import UserError
 from helpers.training.grad_cache import cached_backward
 
 if TYPE_CHECKING:

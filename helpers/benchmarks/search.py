@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.base.trec import DEPTH
+from helpers.base import DEPTH
 from helpers.encoding.vectors import BLOCK, open_vectors, write_vectors
 from helpers.recall.index import ExactIndex
 

@@ -3,13 +3,3 @@
 from helpers.encoding.encoder import Embedder, embedder_settings, token_lengths
 from helpers.encoding.models import base_model, load_encoder, model_folder
 from helpers.encoding.vectors import vector_blocks
-
-__all__ = [
-    "Embedder",
-    "base_model",
-    "embedder_settings",
-    "load_encoder",
-    "model_folder",
-    "token_lengths",
-    "vector_blocks",
-]

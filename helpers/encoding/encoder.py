@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from helpers.base.errors import UserError
-from helpers.base.fingerprint import fingerprint, model_fingerprint
-from helpers.base.profile import ROOT, Profile, how_to_train, neg_num_of
+from helpers.base import ROOT, Profile, UserError, fingerprint, how_to_train, model_fingerprint, neg_num_of
 from helpers.encoding.models import base_model, model_folder, weights_only
 from helpers.encoding.settings import EmbedderSettings, is_embedder, read_embedder
 from helpers.encoding.vectors import BLOCK, kept_vectors, note_seconds, write_vectors

@@ -9,11 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.base.errors import UserError
-from helpers.base.files import whole_folder
-from helpers.base.fingerprint import model_fingerprint
-from helpers.base.hub import fetch
-from helpers.base.profile import HUB_ID, Profile
+from helpers.base import HUB_ID, Profile, UserError, fetch, model_fingerprint, whole_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

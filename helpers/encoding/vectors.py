@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.base.files import read_json, whole_file, write_json
+from helpers.base import read_json, whole_file, write_json
 
 BLOCK = 16_384  # vectors in memory at a time: 25 MB of 384 float32
 

@@ -2,5 +2,3 @@
 
 from helpers.evaluation.metrics import average, score_queries
 from helpers.evaluation.results import comparable_results, load_runs, save_result
-
-__all__ = ["average", "comparable_results", "load_runs", "save_result", "score_queries"]

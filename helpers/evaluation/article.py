@@ -3,7 +3,7 @@
 `helpers.evaluation.metrics` has the standard ones. What differs is told and shown in `07_compare_models`.
 """
 
-from helpers.base.trec import Qrels, Run, ranking
+from helpers.base import Qrels, Run, ranking
 
 CUTOFFS = (1, 10)
 DEPTH = max(CUTOFFS)  # the article retrieves no more

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers.base.profile import Profile
+from helpers.base import Profile
 from helpers.encoding.encoder import token_lengths
 from helpers.encoding.models import model_folder
 from helpers.sampling.eval_set import EvalSet, load_eval_set

@@ -3,9 +3,7 @@
 from pathlib import Path
 from statistics import fmean
 
-from helpers.base.errors import UserError
-from helpers.base.profile import Profile
-from helpers.base.trec import DEPTH, Qrels, Run, read_qrels, read_run
+from helpers.base import DEPTH, Profile, Qrels, Run, UserError, read_qrels, read_run
 from helpers.evaluation.article import article_metrics
 
 CUTOFFS = (1, 10, DEPTH)

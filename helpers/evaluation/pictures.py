@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from helpers.base.trec import DEPTH
+from helpers.base import DEPTH
 from helpers.evaluation.tables import results_table
 
 if TYPE_CHECKING:

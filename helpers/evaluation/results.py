@@ -4,10 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from helpers.base.errors import UserError
-from helpers.base.files import read_json, whole_file, write_json
-from helpers.base.profile import Profile, neg_num_of
-from helpers.base.trec import Run, read_run, write_run
+from helpers.base import Profile, Run, UserError, neg_num_of, read_json, read_run, whole_file, write_json, write_run
 from helpers.encoding.settings import EmbedderSettings
 from helpers.evaluation.metrics import average
 from helpers.recall.bm25 import Bm25Settings

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from helpers.base.trec import ranking
+from helpers.base import ranking
 from helpers.encoding.encoder import Embedder
 from helpers.recall.index import Index, search
 from helpers.sampling.eval_set import EvalSet

@@ -4,9 +4,7 @@ from itertools import combinations
 
 import pandas as pd
 
-from helpers.base.errors import UserError
-from helpers.base.profile import Profile
-from helpers.base.trec import DEPTH, Qrels, Run, ranking
+from helpers.base import DEPTH, Profile, Qrels, Run, UserError, ranking
 from helpers.evaluation.article import article_metrics
 from helpers.evaluation.results import comparable_results
 from helpers.evaluation.significance import LEVEL, bootstrap_interval, paired_difference

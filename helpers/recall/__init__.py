@@ -2,5 +2,3 @@
 
 from helpers.recall.bm25 import Bm25Settings, bm25_run
 from helpers.recall.index import build_index, index_line, search
-
-__all__ = ["Bm25Settings", "bm25_run", "build_index", "index_line", "search"]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from helpers.base.trec import DEPTH, Run
+from helpers.base import DEPTH, Run
 from helpers.sampling.eval_set import EvalSet
 
 

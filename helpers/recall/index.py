@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from helpers.base.errors import UserError
-from helpers.base.profile import Profile
-from helpers.base.trec import DEPTH
+from helpers.base import DEPTH, Profile, UserError
 from helpers.encoding.vectors import vector_blocks
 
 if TYPE_CHECKING:

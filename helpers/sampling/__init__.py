@@ -7,20 +7,3 @@ from helpers.sampling.pairs import load_pairs
 from helpers.sampling.split import split_pairs
 from helpers.sampling.texts import excerpt
 from helpers.sampling.training_set import read_training_file, save_training_rows
-
-__all__ = [
-    "EvalSet",
-    "build_eval_rows",
-    "corpus_rows",
-    "excerpt",
-    "load_eval_set",
-    "load_pairs",
-    "negative_pool",
-    "read_distractors",
-    "read_training_file",
-    "sample_negatives",
-    "save_eval_set",
-    "save_training_rows",
-    "split_pairs",
-    "training_rows",
-]

@@ -5,9 +5,7 @@ from array import array
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 from pathlib import Path
 
-from helpers.base.errors import UserError
-from helpers.base.files import read_jsonl
-from helpers.base.profile import Profile
+from helpers.base import Profile, UserError, read_jsonl
 from helpers.sampling.sources import read_rows
 from helpers.sampling.texts import normalise, repair
 

@@ -4,11 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
-from helpers.base.errors import UserError
-from helpers.base.files import read_jsonl, whole_file, write_jsonl
-from helpers.base.fingerprint import fingerprint
-from helpers.base.profile import Profile
-from helpers.base.trec import Qrels, read_qrels
+from helpers.base import Profile, Qrels, UserError, fingerprint, read_jsonl, read_qrels, whole_file, write_jsonl
 from helpers.sampling.corpus import Corpus
 from helpers.sampling.texts import normalise
 

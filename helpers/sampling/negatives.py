@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterable
 
-from helpers.base.profile import Profile
+from helpers.base import Profile
 from helpers.sampling.texts import distinct, normalise
 
 

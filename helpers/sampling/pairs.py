@@ -3,8 +3,7 @@
 import random
 from collections.abc import Iterable
 
-from helpers.base.errors import UserError
-from helpers.base.profile import Profile
+from helpers.base import Profile, UserError
 from helpers.sampling.docstrings import docstring_pairs
 from helpers.sampling.sources import _read_dataset, read_rows
 from helpers.sampling.texts import distinct, normalise, repair

@@ -8,10 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from helpers.base.errors import UserError
-from helpers.base.files import read_jsonl, read_lines
-from helpers.base.hub import fetch
-from helpers.base.profile import Profile
+from helpers.base import Profile, UserError, fetch, read_jsonl, read_lines
 
 REMEDY = "give the path of a file of pairs"
 

@@ -3,8 +3,7 @@
 import random
 from collections import Counter
 
-from helpers.base.errors import UserError
-from helpers.base.profile import Profile
+from helpers.base import Profile, UserError
 from helpers.sampling.texts import normalise
 
 

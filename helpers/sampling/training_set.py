@@ -1,8 +1,6 @@
 """The training set on disk: one row a query, in the form that FlagEmbedding's trainer reads."""
 
-from helpers.base.errors import UserError
-from helpers.base.files import read_jsonl, write_jsonl
-from helpers.base.profile import Profile
+from helpers.base import Profile, UserError, read_jsonl, write_jsonl
 
 
 def save_training_rows(rows: list[dict], neg_num: int, profile: Profile) -> str:

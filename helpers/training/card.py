@@ -10,8 +10,7 @@ from typing import Any
 
 from huggingface_hub import ModelCardData
 
-from helpers.base.files import read_json, whole_file
-from helpers.base.profile import HUB_ID, ROOT, Profile
+from helpers.base import HUB_ID, ROOT, Profile, read_json, whole_file
 from helpers.encoding.models import PACKAGED
 from helpers.training.curve import read_points
 from helpers.training.record import flags, record_file

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.base.errors import UserError
-from helpers.base.files import write_json
+from helpers.base import UserError, write_json
 
 if TYPE_CHECKING:
     from torch import nn

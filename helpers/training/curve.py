@@ -4,9 +4,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.base.errors import UserError
-from helpers.base.files import read_json, read_jsonl
-from helpers.base.profile import Profile, how_to_train, load_profile, neg_num_of
+from helpers.base import Profile, UserError, how_to_train, load_profile, neg_num_of, read_json, read_jsonl
 from helpers.encoding.settings import is_embedder
 from helpers.training.checkpoints import GO_ON, last_whole
 from helpers.training.record import is_running, record_file

@@ -28,9 +28,7 @@ from FlagEmbedding.finetune.embedder.encoder_only.base import (
 )
 from transformers import HfArgumentParser, PrinterCallback
 
-from helpers.base.errors import UserError, run_command
-from helpers.base.files import write_json
-from helpers.base.profile import load_profile
+from helpers.base import UserError, load_profile, run_command, write_json
 from helpers.encoding.models import weights_only
 from helpers.encoding.settings import EmbedderSettings, write_embedder
 from helpers.training.card import write_card

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from helpers.base.trec import DEPTH
+from helpers.base import DEPTH
 from helpers.evaluation.metrics import average, score_queries
 from helpers.sampling.negatives import sample_negatives
 from helpers.sampling.split import held_rows

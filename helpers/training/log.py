@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-from helpers.base.profile import switch
+from helpers.base import switch
 from helpers.training.checkpoints import GO_ON
 
 NOTICE = re.compile(

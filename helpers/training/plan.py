@@ -5,7 +5,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers.base.profile import Profile
+from helpers.base import Profile
 from helpers.encoding.encoder import token_lengths
 from helpers.encoding.models import model_folder
 

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from helpers.base.errors import UserError
-from helpers.base.profile import Profile, settings_in_force, shell_lines, switch
+from helpers.base import Profile, UserError, settings_in_force, shell_lines, switch
 from helpers.encoding.encoder import computes_in
 from helpers.encoding.models import base_model, model_folder
 from helpers.evaluation.audit import audit, verdict

@@ -7,9 +7,7 @@ from pathlib import Path
 
 from transformers import TrainerCallback
 
-from helpers.base.clock import clock
-from helpers.base.errors import UserError
-from helpers.base.files import write_jsonl
+from helpers.base import UserError, clock, write_jsonl
 from helpers.training.checkpoints import writing
 from helpers.training.curve import loss_file, read_points
 

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from helpers.base.errors import UserError
-from helpers.base.profile import HUB_ID, Profile, how_to_train, neg_num_of
+from helpers.base import HUB_ID, Profile, UserError, how_to_train, neg_num_of
 from helpers.encoding.settings import is_embedder
 
 # What belongs to the training and not to the model; run.json also names this machine.

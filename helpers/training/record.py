@@ -9,9 +9,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
-from helpers.base.errors import UserError
-from helpers.base.files import read_json
-from helpers.base.profile import switch
+from helpers.base import UserError, read_json, switch
 
 # Flags that change what is said or kept on the way and not the weights, and the one that asks for the resume.
 FREE = {"resume_from_checkpoint", "logging_steps", "report_to", "save_steps"}
