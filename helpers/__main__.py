@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from helpers.base import UserError, load_profile, neg_num_of, run_command, settings_in_force, shell_lines
+from helpers.base import UserError, load_profile, neg_num_of, run_command, shell_lines
 
 door = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 benchmarks = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -22,7 +22,7 @@ def commands() -> None:
 @door.command()
 def settings() -> None:
     """Print the settings in force."""
-    print(shell_lines(settings_in_force(load_profile())))
+    print(shell_lines(load_profile().model_dump(by_alias=True)))
 
 
 @door.command()

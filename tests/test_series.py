@@ -121,7 +121,7 @@ def test_the_comparison_shows_what_was_saved(series):
     pairs = [words[:3] for words in table_of(cells, "tables.pairs_table") if words[1:2] == ["-"] and "±" in words]
     assert len({" ".join(pair) for pair in pairs}) == 10
     assert "vnd.jupyter.widget" not in str(cells)  # dead without its kernel; the table stands in its place
-    assert table_of(cells, "search_box(") == table_of(cells, "corpora.ask(question)")
+    assert len(table_of(cells, "corpora.ask(question)")) > 5
 
 
 def table_printed(done):

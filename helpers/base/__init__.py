@@ -12,7 +12,6 @@ from helpers.base.profile import (
     how_to_train,
     load_profile,
     neg_num_of,
-    settings_in_force,
     shell_lines,
     switch,
 )

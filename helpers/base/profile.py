@@ -26,8 +26,8 @@ Pooling = Literal["cls", "mean"]
 class Profile(BaseModel):
     """All settings of a run; an attribute is its key in lower case. `profiles/*.env` give the reasons."""
 
-    model_config = ConfigDict(frozen=True)
-    name: str
+    model_config = ConfigDict(frozen=True, alias_generator=str.upper)
+    name: str = Field(alias="PROFILE")
 
     dataset: str  # "docstrings", a Hub id, or an absolute path
     dataset_revision: str  # commit of a Hub data set
@@ -137,7 +137,7 @@ def how_to_train(name: str) -> str:
     return f"copy finetune_neg10.sh to {script}, set neg_num={neg_num} in it, and run it"
 
 
-KEYS = {field.upper(): field for field in Profile.model_fields if field != "name"}
+KEYS = [field.upper() for field in Profile.model_fields if field != "name"]
 
 
 def load_profile(name: str | None = None, environ: Mapping[str, str] = os.environ) -> Profile:
@@ -155,21 +155,19 @@ def load_profile(name: str | None = None, environ: Mapping[str, str] = os.enviro
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.env")))
         raise UserError(f"PROFILE={name}: there is no {path.relative_to(ROOT)}; the profiles are {known}.")
     values = _read_settings(path) | {key: environ[key] for key in KEYS if key in environ}
-    missing = KEYS.keys() - values.keys()
-    if missing:
-        raise UserError(f"profiles/{name}.env: {', '.join(sorted(missing))} missing; add it as KEY=VALUE.")
-    values["DATASET"] = _resolve_dataset(values["DATASET"])
-    if values["DISTRACTORS"]:
-        values["DISTRACTORS"] = _resolve_file("DISTRACTORS", values["DISTRACTORS"], "passages")
+    for key in ("DATASET", "DISTRACTORS"):
+        values[key] = _resolve(key, values.get(key, ""))
     if os.path.isabs(values["DATASET"]) and "SPLIT_KEY" not in environ:
         values["SPLIT_KEY"] = "passage"  # queries of one's own often share passages; none may stand on both sides
     try:
-        return Profile(name=name, **{KEYS[key]: value for key, value in values.items()})
+        return Profile.model_validate({"PROFILE": name} | values)
     except ValidationError as error:
         first = error.errors()[0]
-        key = str(first["loc"][0]).upper()
+        key = str(first["loc"][0])
         where = "environment variable" if key in environ else f"profiles/{name}.env"
-        raise UserError(f"{where}: {key}={values[key]!r}: {first['msg'].lower()}; see profiles/demo.env.") from error
+        raise UserError(
+            f"{where}: {key}={values.get(key)!r}: {first['msg'].lower()}; see profiles/demo.env."
+        ) from error
 
 
 def _read_settings(path: Path) -> dict[str, str]:
@@ -191,37 +189,19 @@ def _read_settings(path: Path) -> dict[str, str]:
     return values
 
 
-def _resolve_dataset(dataset: str) -> str:
-    """Make a path absolute; leave `docstrings` and Hub ids as they are."""
-    if dataset == "docstrings":
-        return dataset
-    found = _find(dataset)
-    if found and found.is_dir():
-        return str(found.resolve())
-    if not found and HUB_ID.fullmatch(dataset) and Path(dataset).suffix.lower() not in PAIR_FORMATS:
-        return dataset
-    return _resolve_file("DATASET", dataset, "pairs")
-
-
-def _resolve_file(key: str, name: str, content: str) -> str:
-    """Make the path of a file that `pairs.read_rows` reads absolute."""
-    found = _find(name)
-    if not found or found.is_dir():
-        raise UserError(f"{key}={name}: no such file; give the path of a {', '.join(PAIR_FORMATS)} file.")
-    if found.suffix.lower() not in PAIR_FORMATS:
-        raise UserError(f"{key}={name}: a file of {content} ends in {', '.join(PAIR_FORMATS)}; convert or rename it.")
-    return str(found.resolve())
-
-
-def _find(name: str) -> Path | None:
-    """Return the file or folder of that name, from the current folder or the project's."""
+def _resolve(key: str, name: str) -> str:
+    """Make the path of a file, or of a folder of pairs, absolute; leave `docstrings` and Hub ids as they are."""
     path = Path(name).expanduser()
-    return next((p for p in (Path.cwd() / path, ROOT / path) if name and p.exists()), None)
-
-
-def settings_in_force(profile: Profile) -> dict[str, object]:
-    """Return the profile's settings by key, with its name."""
-    return {"PROFILE": profile.name} | {key: getattr(profile, field) for key, field in KEYS.items()}
+    found = next((p.resolve() for p in (Path.cwd() / path, ROOT / path) if name and p.exists()), None)
+    if key == "DATASET" and (name == "docstrings" or (found and found.is_dir())):
+        return name if name == "docstrings" else str(found)
+    if key == "DATASET" and not found and HUB_ID.fullmatch(name) and path.suffix.lower() not in PAIR_FORMATS:
+        return name
+    if key == "DISTRACTORS" and not name:
+        return name
+    if not found or found.suffix.lower() not in PAIR_FORMATS:
+        raise UserError(f"{key}={name}: no such file; give the path of one that ends in {', '.join(PAIR_FORMATS)}.")
+    return str(found)
 
 
 def shell_lines(values: Mapping[str, object]) -> str:

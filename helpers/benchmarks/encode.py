@@ -95,7 +95,7 @@ def benchmark(name: str, profile: Profile) -> None:
     if name == "raw":
         raise UserError("raw is no embedder yet; give one such as reference or neg10.")
     settings = embedder_settings(profile, name)
-    texts = list(load_eval_set(profile).corpus.values())
+    texts = list(load_eval_set(profile.data_dir).corpus.values())
     lengths = [min(length, settings.passage_max_len) for length in token_lengths(texts, settings.folder)]
     seconds, difference = measure(encoders(settings, profile), texts)
     cuda = torch.cuda.is_available()

@@ -1,8 +1,7 @@
-"""Texts to vectors: which model a name stands for, how it wants its texts, and batches of like length."""
+"""Texts to vectors: which model a name stands for, and batches of like length."""
 
 import json
-import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
@@ -13,11 +12,12 @@ import numpy as np
 from helpers.base import ROOT, Profile, UserError, fingerprint, how_to_train, model_fingerprint, neg_num_of
 from helpers.encoding.models import base_model, model_folder, weights_only
 from helpers.encoding.settings import EmbedderSettings, is_embedder, read_embedder
-from helpers.encoding.vectors import BLOCK, kept_vectors, note_seconds, write_vectors
+from helpers.encoding.vectors import BLOCK, kept_vectors, write_vectors
 
 if TYPE_CHECKING:
     from FlagEmbedding.inference.embedder.encoder_only.base import BaseEmbedder
-    from transformers import PreTrainedTokenizerBase
+    from torch import Tensor
+    from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 
 def embedder_settings(profile: Profile, name: str) -> EmbedderSettings:
@@ -58,7 +58,7 @@ def computes_in(precision: str) -> str:
 
 
 def load_model(settings: EmbedderSettings, precision: str = "fp32") -> "BaseEmbedder":
-    """Load a model as FlagEmbedding's `BaseEmbedder`, ready on its device, whose vectors have length 1.
+    """Load a model as FlagEmbedding's `BaseEmbedder`, on a CUDA card or the CPU, whose vectors have length 1.
 
     Args:
         precision: of the weights in memory.
@@ -66,6 +66,7 @@ def load_model(settings: EmbedderSettings, precision: str = "fp32") -> "BaseEmbe
     Raises:
         UserError: a `.bin` holds something else than weights.
     """
+    import torch
     import transformers
     from FlagEmbedding.inference.embedder.encoder_only.base import BaseEmbedder
 
@@ -78,6 +79,7 @@ def load_model(settings: EmbedderSettings, precision: str = "fp32") -> "BaseEmbe
             use_bf16=precision == "bf16",
             query_instruction_for_retrieval=settings.instruction or None,
             passage_instruction_for_retrieval=settings.passage_instruction or None,
+            devices="cuda:0" if torch.cuda.is_available() else "cpu",
             pooling_method=settings.pooling,
             query_max_length=settings.query_max_len,
             passage_max_length=settings.passage_max_len,
@@ -86,18 +88,71 @@ def load_model(settings: EmbedderSettings, precision: str = "fp32") -> "BaseEmbe
     return model
 
 
+def encode_texts(
+    texts: list[str],
+    max_len: int,
+    tokenizer: "PreTrainedTokenizerBase",
+    forward: Callable[["BatchEncoding"], "Tensor"],
+    budget: int,
+) -> tuple[np.ndarray, int]:
+    """Encode texts in batches of like length, so that short ones come many at a time and long ones fit into memory.
+
+    Args:
+        texts: with their instruction.
+        max_len: tokens at which a text is cut.
+        forward: the tokens of a batch, (texts, tokens), to vectors, (texts, dim).
+        budget: tokens of a batch, padding included; halved where they do not fit into memory.
+
+    Returns:
+        The vectors, (texts, dim), float32, and the budget in the end.
+
+    Raises:
+        UserError: a single text does not fit into memory.
+    """
+    import torch
+    from accelerate.utils.memory import should_reduce_batch_size
+
+    ids = tokenizer(texts, truncation=True, max_length=max_len)["input_ids"]
+    order = np.argsort([-len(tokens) for tokens in ids], kind="stable")  # longest first: too much fails soon
+    found: list[np.ndarray] = []
+    start, full = 0, False
+    while start < len(texts):
+        if full:  # once the failed batch has been let go
+            torch.cuda.empty_cache()
+        longest = len(ids[order[start]])
+        rows = order[start : start + max(1, budget // longest)]
+        try:
+            inputs = tokenizer.pad({"input_ids": [ids[row] for row in rows]}, return_tensors="pt")
+            found.append(forward(inputs).float().cpu().numpy())
+            start, full = start + len(rows), False
+        except RuntimeError as error:
+            if not should_reduce_batch_size(error):
+                raise
+            if len(rows) == 1:
+                raise UserError(
+                    f"Not even one text of {longest} tokens fits into memory; lower QUERY_MAX_LEN or PASSAGE_MAX_LEN, "
+                    "or end what else uses the memory."
+                ) from error
+            before, budget, full = budget, min(budget, len(rows) * longest) // 2, True
+            print(f"Out of memory at ENCODE_TOKENS={before}; goes on with {budget}.")
+    vectors = np.concatenate(found)
+    vectors[order] = vectors.copy()
+    return vectors, budget
+
+
 class Embedder:
     """A model that is loaded when it first has to encode, and whose vectors are kept on disk.
 
-    They are found again by the fingerprint of weights, settings and texts, so a changed model or corpus meets none.
+    They are found again by the fingerprint of weights, settings and texts. Tokenizer, model and pooling are
+    FlagEmbedding's; the batches are ours.
 
     Attributes:
-        budget: tokens of a batch, padding included; halved where they do not fit into memory.
+        budget: as in `encode_texts`.
         seconds: `encode_queries` and `encode_corpus` -> how long that took when it was done.
     """
 
     def __init__(self, settings: EmbedderSettings, profile: Profile):
-        """Take the model and how it wants its texts."""
+        """Take the model and how it wants its texts; the profile says in what precision, and where vectors are kept."""
         self.settings = settings
         self.profile = profile
         self.precision = computes_in(profile.precision)
@@ -115,94 +170,46 @@ class Embedder:
 
     def encode_queries(self, texts: Collection[str]) -> np.memmap:
         """Return the vectors of queries, (texts, dim), of length 1, mapped from disk; encode them if need be."""
-        return self._kept("encode_queries", texts, self.settings.instruction, self.settings.query_max_len)
+        return self._kept("queries", texts, self.settings.instruction, self.settings.query_max_len)
 
     def encode_corpus(self, texts: Collection[str]) -> np.memmap:
         """Return the vectors of passages, (texts, dim), of length 1, mapped from disk; encode them if need be."""
-        return self._kept("encode_corpus", texts, self.settings.passage_instruction, self.settings.passage_max_len)
+        return self._kept("corpus", texts, self.settings.passage_instruction, self.settings.passage_max_len)
 
     def encode_question(self, text: str) -> np.ndarray:
         """Return the vector of one query, (1, dim), without keeping it."""
         return self.encode([self.settings.instruction + text], self.settings.query_max_len)
 
     def encode(self, texts: list[str], max_len: int) -> np.ndarray:
-        """Encode texts in batches of like length, in the precision of the training.
-
-        FlagEmbedding's tokenizer, model and pooling; only the batches are ours: as many texts as make `budget` tokens,
-        so that short texts come in large batches and long ones do not fill the memory.
-
-        Args:
-            texts: with their instruction.
-            max_len: tokens at which a text is cut.
-
-        Returns:
-            (texts, dim), float32, each of length 1.
-
-        Raises:
-            UserError: a single text does not fit into memory.
-        """
-        import torch
-        from accelerate.utils.memory import should_reduce_batch_size
-
-        ids = self.model.tokenizer(texts, truncation=True, max_length=max_len)["input_ids"]
-        order = np.argsort([-len(tokens) for tokens in ids], kind="stable")  # longest first: too much fails soon
-        vectors = np.empty((len(texts), self.model.model.config.hidden_size), np.float32)
-        start, full = 0, False
-        while start < len(texts):
-            if full:  # once the failed batch has been let go
-                torch.cuda.empty_cache()
-            longest = len(ids[order[start]])
-            rows = order[start : start + max(1, self.budget // longest)]
-            try:
-                vectors[rows] = self._encode_batch([ids[row] for row in rows])
-                start, full = start + len(rows), False
-            except RuntimeError as error:
-                if not should_reduce_batch_size(error):
-                    raise
-                self._halve(len(rows), longest)
-                full = True
+        """Return vectors, (texts, dim), of length 1, computed in the precision of the training; as `encode_texts`."""
+        vectors, self.budget = encode_texts(texts, max_len, self.model.tokenizer, self._forward, self.budget)
         return vectors
 
-    def _encode_batch(self, ids: list[list[int]]) -> np.ndarray:
+    def _forward(self, inputs: "BatchEncoding") -> "Tensor":
         import torch
 
-        model, device = self.model, self.model.model.device
-        inputs = model.tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(device)
+        inputs = inputs.to(self.model.model.device)
         half = torch.bfloat16 if self.precision == "bf16" else torch.float16
-        with torch.inference_mode(), torch.autocast(device.type, half, enabled=self.precision != "fp32"):
-            hidden = model.model(**inputs).last_hidden_state  # (texts, tokens, dim)
-            pooled = model.pooling(hidden, inputs["attention_mask"]).float()  # (texts, dim)
-        return torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy()
-
-    def _halve(self, texts: int, tokens: int) -> None:
-        if texts == 1:
-            raise UserError(
-                f"{self.settings.model}: not even one text of {tokens} tokens fits into memory; "
-                "lower QUERY_MAX_LEN or PASSAGE_MAX_LEN, or end what else uses the memory."
-            )
-        before, self.budget = self.budget, min(self.budget, texts * tokens) // 2
-        print(f"Out of memory at ENCODE_TOKENS={before}; goes on with {self.budget}.")
+        with torch.inference_mode(), torch.autocast(inputs["input_ids"].device.type, half, self.precision != "fp32"):
+            hidden = self.model.model(**inputs).last_hidden_state  # (texts, tokens, dim)
+            pooled = self.model.pooling(hidden, inputs["attention_mask"]).float()  # (texts, dim)
+        return torch.nn.functional.normalize(pooled, dim=-1)
 
     def _kept(self, side: str, texts: Collection[str], instruction: str, max_len: int) -> np.memmap:
-        path = self._path(side, texts, instruction, max_len)
-        if kept_vectors(path) is None:
-            shape = (len(texts), self.model.model.config.hidden_size)  # loads the model, before the clock starts
-            start = time.perf_counter()
-            write_vectors(path, self._blocks(side, texts, instruction, max_len), shape, self.profile.vectors)
-            note_seconds(path, time.perf_counter() - start)
-        vectors, self.seconds[side] = kept_vectors(path)
-        return vectors
-
-    def _path(self, side: str, texts: Collection[str], instruction: str, max_len: int) -> Path:
         fed = [self._weights, self.settings.pooling, instruction, max_len, self.profile.vectors, self.precision]
-        name = f"{self.settings.folder.name}-{side.removeprefix('encode_')}-{fingerprint([json.dumps(fed)], texts)}.npy"
-        return self.profile.output_dir / "vectors" / name
+        name = f"{self.settings.folder.name}-{side}-{fingerprint([json.dumps(fed)], texts)}.npy"
+        path = self.profile.output_dir / "vectors" / name
+        while (kept := kept_vectors(path)) is None:
+            shape = (len(texts), self.model.model.config.hidden_size)  # loads the model, before the clock starts
+            write_vectors(path, self._blocks(side, texts, instruction, max_len), shape, self.profile.vectors)
+        vectors, self.seconds[f"encode_{side}"] = kept
+        return vectors
 
     def _blocks(self, side: str, texts: Collection[str], instruction: str, max_len: int) -> Iterator[np.ndarray]:
         from tqdm import tqdm
 
         remaining = iter(texts)
-        with tqdm(total=len(texts), desc=side, unit="text", leave=False, delay=5) as bar:
+        with tqdm(total=len(texts), desc=f"encode_{side}", unit="text", leave=False, delay=5) as bar:
             while block := [instruction + text for text in islice(remaining, BLOCK)]:
                 yield self.encode(block, max_len)
                 bar.update(len(block))

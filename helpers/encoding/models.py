@@ -6,6 +6,7 @@ import json
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,26 +28,16 @@ WEIGHTS = (".safetensors", ".bin")
 
 # What is read of a model on the Hub beside its weights: of transformers, then of sentence-transformers.
 SETTINGS = (
-    "config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
+    "config*.json",
+    "tokenizer*.json",
     "special_tokens_map.json",
     "added_tokens.json",
     "model.safetensors.index.json",
     "pytorch_model.bin.index.json",
     "modules.json",
     "sentence_bert_config.json",
-    "config_sentence_transformers.json",
 )
-VOCABULARIES = (
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "sentencepiece.bpe.model",
-    "spiece.model",
-    "spm.model",
-    "tokenizer.model",
-)
+VOCABULARIES = ("vocab.*", "merges.txt", "sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model")
 
 
 def model_folder(name: str, revision: str = "") -> Path:
@@ -59,11 +50,14 @@ def model_folder(name: str, revision: str = "") -> Path:
     Raises:
         UserError: no such model, the Hub is out of reach, or the packaged weights are not the official ones.
     """
-    if name in PACKAGED and not Path(name).is_dir():
+    if Path(name).is_dir():
+        folder = Path(name).resolve()
+    elif name in PACKAGED:
         return _packaged_folder(name)
-    if not HUB_ID.fullmatch(name) and not Path(name).is_dir():
+    elif HUB_ID.fullmatch(name):
+        folder = _fetch_model(name, revision)
+    else:
         raise UserError(f"There is no model folder {name}; give a folder or a Hub id.")
-    folder = Path(name).resolve() if Path(name).is_dir() else _fetch_model(name, revision)
     if not (folder / "config.json").is_file():
         raise UserError(f"{name} has no config.json; give a model saved with save_pretrained.")
     if not any(path for ending in WEIGHTS for path in folder.glob(f"*{ending}")):
@@ -71,10 +65,11 @@ def model_folder(name: str, revision: str = "") -> Path:
     return folder
 
 
+@cache
 def _packaged_folder(name: str) -> Path:
     package, inside, sha256 = PACKAGED[name]
     spec = importlib.util.find_spec(package)
-    if spec is None:
+    if spec is None or spec.origin is None:
         raise UserError(f"The package {package} with {name} is not installed; run pip install -r requirements.txt.")
     folder = Path(spec.origin).parent / inside
     with (folder / "model.safetensors").open("rb") as file:

@@ -1,6 +1,6 @@
 """What to know about a training and an evaluation set before believing a number."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from helpers.encoding.encoder import token_lengths
 from helpers.encoding.models import model_folder
 from helpers.sampling.eval_set import EvalSet, load_eval_set
 from helpers.sampling.texts import distinct, is_garbled, normalise
-from helpers.sampling.training_set import read_training_file
+from helpers.sampling.training_set import read_training_rows
 
 SHORT = 3  # words
 NEAR = 0.8  # Jaccard similarity of the sets of three-word sequences
@@ -29,77 +29,70 @@ class Finding:
     harmful: bool = False
 
 
-def audit(rows: list[dict], eval_set: EvalSet, profile: Profile, folder: Path) -> list[Finding]:
+def audit(rows: list[dict], eval_set: EvalSet, folder: Path, query_max_len: int, passage_max_len: int) -> list[Finding]:
     """Count what could make a training or an evaluation unfair or unclear.
 
     Distractors are left alone: nobody is trained or judged on them.
 
     Args:
-        rows: training rows with `query`, `pos`, `neg` and `prompt`.
+        rows: training rows with `query`, `pos`, `neg` and `prompt`, the instruction of all queries.
         folder: of the model whose tokenizer cuts the texts.
+        query_max_len, passage_max_len: tokens.
     """
     trained = [text for row in rows for text in row["pos"]]
     evaluated = [eval_set.corpus[docid] for docids in eval_set.qrels.values() for docid in docids]
     passages = distinct(trained + evaluated)
-    keys = {name: {normalise(text) for text in texts} for name, texts in (("pos", trained), ("eval", evaluated))}
+    positives, gold = ({normalise(text) for text in texts} for texts in (trained, evaluated))
     against = {normalise(text): text for row in rows for text in row["neg"]}
+    trained_on = (positives | against.keys()) - gold
     near = near_duplicates([*passages, *against.values()])
-    texts = [*(row["query"] for row in rows), *eval_set.queries.values(), *passages]
-    queries = [profile.instruction + text for text in texts[: len(rows) + len(eval_set.queries)]]
+    queries = [*(row["query"] for row in rows), *eval_set.queries.values()]
+    asked = [rows[0]["prompt"] + text for text in queries]
 
     def finding(what: str, found: list[str], of: int, *, harmful: bool = False) -> Finding:
         return Finding(what, len(found), of, found[0] if found else "", harmful)
 
+    def among(what: str, texts: list[str], found: Callable[[str], object], *, harmful: bool = False) -> Finding:
+        return finding(what, [text for text in texts if found(normalise(text))], len(texts), harmful=harmful)
+
+    leak = "evaluation positives trained on as"
+    garbled = list(filter(is_garbled, queries + passages))
+    both = [text for text in passages if normalise(text) in positives and normalise(text) in against]
+    near_negatives = [row["query"] for row in rows if _near_negative(row, near)]
     return [
         finding("positives that stand twice or more", _repeated(trained + evaluated), len(trained) + len(evaluated)),
-        finding("passages with a near duplicate", [text for text in passages if near[normalise(text)]], len(passages)),
-        finding(
-            "evaluation positives trained on as positives",
-            [text for text in evaluated if normalise(text) in keys["pos"]],
-            len(evaluated),
-            harmful=True,
-        ),
-        finding(
-            "evaluation positives trained on as negatives",
-            [text for text in evaluated if normalise(text) in against],
-            len(evaluated),
-            harmful=True,
-        ),
-        finding(
+        among("passages with a near duplicate", passages, near.__getitem__),
+        among(f"{leak} positives", evaluated, positives.__contains__, harmful=True),
+        among(f"{leak} negatives", evaluated, against.__contains__, harmful=True),
+        among(
             "evaluation positives with a near duplicate in training",
-            [text for text in evaluated if near[normalise(text)] & (keys["pos"] | against.keys()) - keys["eval"]],
-            len(evaluated),
+            evaluated,
+            lambda key: not near[key].isdisjoint(trained_on),
             harmful=True,
         ),
-        finding(
-            "passages gold for one query and negative for another",
-            [text for text in passages if normalise(text) in keys["pos"] & against.keys()],
-            len(keys["pos"]),
-        ),
+        finding("passages gold for one query and negative for another", both, len(positives)),
         finding(
             "training queries with a negative that nearly equals their positive",
-            [row["query"] for row in rows if _near_negative(row, near)],
+            near_negatives,
             len(rows),
             harmful=True,
         ),
-        finding(
-            "texts with mojibake, which FIX_TEXT=1 repairs", list(filter(is_garbled, texts)), len(texts), harmful=True
-        ),
+        finding("texts with mojibake, which FIX_TEXT=1 repairs", garbled, len(queries) + len(passages), harmful=True),
         finding(f"passages of less than {SHORT} words", [t for t in passages if len(t.split()) < SHORT], len(passages)),
-        _cut("queries", queries, folder, profile.query_max_len),
-        _cut("passages", passages, folder, profile.passage_max_len),
+        _cut("queries", asked, folder, query_max_len),
+        _cut("passages", passages, folder, passage_max_len),
     ]
 
 
 def audit_of(neg_num: int, profile: Profile) -> list[Finding]:
-    """Audit the training set with `neg_num` negatives a query and the evaluation set.
+    """Audit the profile's training set with `neg_num` negatives a query, and its evaluation set.
 
     Raises:
         UserError: one of them is missing or not sound.
     """
-    rows = read_training_file(neg_num, profile)
+    rows = read_training_rows(profile.training_file(neg_num), profile.instruction)
     folder = model_folder(profile.base_model, profile.base_revision)
-    return audit(rows, load_eval_set(profile), profile, folder)
+    return audit(rows, load_eval_set(profile.data_dir), folder, profile.query_max_len, profile.passage_max_len)
 
 
 def audit_table(findings: list[Finding]) -> pd.DataFrame:

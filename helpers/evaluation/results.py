@@ -82,12 +82,13 @@ def _tell_card(path: Path, profile: Profile, result: dict) -> None:
         file.write(str(card))
 
 
-def load_results(profile: Profile, eval_set: EvalSet) -> tuple[dict[str, dict], list[str]]:
-    """Read the saved results: BM25, the raw model, the fine-tuned ones, the reference.
+def comparable_results(profile: Profile, eval_set: EvalSet, needed: Iterable[str] = ()) -> dict[str, dict]:
+    """Return the results measured on this evaluation set with this index, by name; say which others there are.
 
-    Returns:
-        The results measured on this evaluation set with this index, by name, and the names of those measured
-        otherwise, which cannot stand beside them.
+    BM25 comes first, then the raw model, the fine-tuned ones, the reference.
+
+    Raises:
+        UserError: a result that is `needed` is not there.
     """
     results, others = {}, []
     same = {"fingerprint": eval_set.fingerprint, "index": profile.index}
@@ -96,8 +97,22 @@ def load_results(profile: Profile, eval_set: EvalSet) -> tuple[dict[str, dict], 
         if same.items() <= result["data"].items():
             results[result["name"]] = result
         else:
-            others.append(result["name"])
-    return results, others
+            others.append(f"{result['name']} ({notebook_of(result['name'])})")
+    if others:
+        again = ", ".join(others)
+        print(
+            f"Left out, measured on another evaluation set or with another INDEX: {again}; run these notebooks again."
+        )
+    for name in needed:
+        if name not in results:
+            raise UserError(f"There is no result of {name} on this evaluation set; run {notebook_of(name)} first.")
+    return results
+
+
+def _place(path: Path) -> tuple[int, int]:
+    name = path.stem
+    number = neg_num_of(name) if name.startswith("neg") else 0
+    return {"bm25": 0, "raw": 1, "reference": 3}.get(name, 2), number
 
 
 def load_runs(profile: Profile, names: Iterable[str]) -> dict[str, Run]:
@@ -112,27 +127,3 @@ def load_runs(profile: Profile, names: Iterable[str]) -> dict[str, Run]:
 def notebook_of(name: str) -> str:
     """Return the notebook that writes a result."""
     return NOTEBOOKS.get(name, f"04_eval_neg10 with name = {name!r}")
-
-
-def _place(path: Path) -> tuple[int, int]:
-    name = path.stem
-    number = neg_num_of(name) if name.startswith("neg") else 0
-    return {"bm25": 0, "raw": 1, "reference": 3}.get(name, 2), number
-
-
-def comparable_results(profile: Profile, eval_set: EvalSet, needed: Iterable[str] = ()) -> dict[str, dict]:
-    """Return the results measured on this evaluation set; say which others there are and what to do about them.
-
-    Raises:
-        UserError: a result that is `needed` is not there.
-    """
-    results, others = load_results(profile, eval_set)
-    if others:
-        again = ", ".join(f"{name} ({notebook_of(name)})" for name in others)
-        print(
-            f"Left out, measured on another evaluation set or with another INDEX: {again}; run these notebooks again."
-        )
-    for name in needed:
-        if name not in results:
-            raise UserError(f"There is no result of {name} on this evaluation set; run {notebook_of(name)} first.")
-    return results

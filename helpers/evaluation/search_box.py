@@ -39,35 +39,12 @@ class Corpora:
 
 
 def search_box(corpora: Corpora, question: str) -> None:
-    """Show a box to type a question into, with the answer below; where widgets do not live, the answer alone.
+    """Show a box to type a question into, with the answer below; nothing where widgets do not live.
 
     Args:
         question: the first one.
     """
-    import ipywidgets
-    from IPython.display import display
+    from ipywidgets import Text, interact
 
-    box = ipywidgets.Text(question, description="Question", continuous_update=False, layout={"width": "100%"})
-    button = ipywidgets.Button(description="Search", button_style="primary")
-    answer = ipywidgets.HTML()
-
-    def show(_=None) -> None:
-        answer.value = corpora.ask(box.value).to_html() if box.value.strip() else ""
-
-    box.observe(show, "value")
-    button.on_click(show)
-    show()
-    widget = ipywidgets.VBox([box, button, answer])
-    display(Page(widget, corpora.ask(question)))
-
-
-class Page:
-    """What a front end shows: the widget if it can, else the table."""
-
-    def __init__(self, widget, table: pd.DataFrame):
-        """Take both."""
-        self.widget = widget
-        self.table = table
-
-    def _repr_mimebundle_(self, **_) -> dict[str, object]:
-        return self.widget._repr_mimebundle_() | {"text/html": self.table.to_html(), "text/plain": str(self.table)}
+    box = Text(question, description="Question", continuous_update=False, layout={"width": "100%"})
+    interact(corpora.ask, question=box)

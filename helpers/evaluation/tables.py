@@ -173,7 +173,7 @@ def report(profile: Profile) -> str:
     Raises:
         UserError: there are no results.
     """
-    eval_set = load_eval_set(profile)
+    eval_set = load_eval_set(profile.data_dir)
     results = comparable_results(profile, eval_set)
     if not results:
         raise UserError(f"There are no results in {profile.output_dir}; run notebooks 03 to 06 first.")

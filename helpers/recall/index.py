@@ -1,13 +1,11 @@
 """Nearest-passage search over the whole corpus with FAISS, exact unless asked otherwise."""
 
-import time
-from dataclasses import dataclass
 from math import ceil, sqrt
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from helpers.base import DEPTH, Profile, UserError
+from helpers.base import DEPTH, UserError, timed
 from helpers.encoding.vectors import vector_blocks
 
 if TYPE_CHECKING:
@@ -113,55 +111,34 @@ def search(
     }
 
 
-@dataclass(frozen=True)
-class Approximation:
-    """What an approximate index gives up and gains beside exact search over the same vectors."""
+def index_line(index: Index, vectors: np.ndarray, query_vectors: np.ndarray, factory: str) -> str:
+    """Say how an index searches: exactly, or what it gives up and gains beside exact search over the same vectors.
 
-    recall: float  # share of the exact `DEPTH` nearest that it finds
-    bytes: int  # of the index
-    exact_bytes: int  # of the vectors
-    speed: float  # queries a second
-    exact_speed: float
-
-
-def approximate(index: Index, vectors: np.ndarray, query_vectors: np.ndarray) -> Approximation:
-    """Measure an index against exact search.
+    That is the share of the exact `DEPTH` nearest which it finds, its bytes, and its queries a second.
 
     Args:
         vectors: (passages, dim), those in the index.
         query_vectors: (queries, dim).
+        factory: as in `build_index`.
     """
-    queries = np.array(query_vectors, dtype=np.float32)
-    depth = min(DEPTH, len(vectors))
+    exact_bytes = 4 * vectors.size / 1e6
+    if factory == EXACT:
+        return f"exact, over {exact_bytes:.1f} MB of vectors"
+    queries, depth = np.array(query_vectors, dtype=np.float32), min(DEPTH, len(vectors))
+    (_, found), seconds = timed(index.search, queries, depth)
+    (_, exact), exact_seconds = timed(ExactIndex(vectors).search, queries, depth)
+    shared = sum(len(np.intersect1d(a, b)) for a, b in zip(found, exact, strict=True)) / exact.size
+    return (
+        f"{factory}: finds {shared:.1%} of what exact search finds, {index_bytes(index) / 1e6:.1f} MB "
+        f"(exact {exact_bytes:.1f} MB), {len(queries) / seconds:,.0f} queries/s "
+        f"(exact {len(queries) / exact_seconds:,.0f})"
+    )
 
-    def timed(searched: Index) -> tuple[np.ndarray, float]:
-        start = time.perf_counter()
-        rows = searched.search(queries, depth)[1]
-        return rows, len(queries) / (time.perf_counter() - start)
 
-    found, speed = timed(index)
-    exact, exact_speed = timed(ExactIndex(vectors))
-    shared = sum(len(np.intersect1d(a, b)) for a, b in zip(found, exact, strict=True))
-    return Approximation(shared / exact.size, index_bytes(index), 4 * vectors.size, speed, exact_speed)
-
-
-def index_bytes(index: "faiss.Index | ExactIndex") -> int:
-    """Return the size of an index as FAISS would write it."""
+def index_bytes(index: Index) -> int:
+    """Return the size of one of FAISS's own indexes as it would write it."""
     import faiss
 
-    if isinstance(index, ExactIndex):
-        return 4 * index.vectors.size
     sizes: list[int] = []
     faiss.write_index(index, faiss.PyCallbackIOWriter(lambda data: sizes.append(len(data))))  # counted, not kept
     return sum(sizes)
-
-
-def index_line(index: Index, vectors: "np.ndarray", query_vectors: "np.ndarray", profile: Profile) -> str:
-    """Say how a search was done: exactly, or what the approximation gives up and gains."""
-    if profile.index == EXACT:
-        return f"exact, over {4 * vectors.size / 1e6:.1f} MB of vectors"
-    found = approximate(index, vectors, query_vectors)
-    return (
-        f"{profile.index}: finds {found.recall:.1%} of what exact search finds, {found.bytes / 1e6:.1f} MB "
-        f"(exact {found.exact_bytes / 1e6:.1f} MB), {found.speed:,.0f} queries/s (exact {found.exact_speed:,.0f})"
-    )

@@ -2,10 +2,11 @@
 
 import json
 from array import array
-from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
+from collections.abc import Iterable, Iterator, Mapping
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
-from helpers.base import Profile, UserError, read_jsonl
+from helpers.base import UserError, read_jsonl
 from helpers.sampling.sources import read_rows
 from helpers.sampling.texts import normalise, repair
 
@@ -13,7 +14,8 @@ from helpers.sampling.texts import normalise, repair
 class Corpus(Mapping[str, str]):
     """Docid -> text, in the order of the file; a text is read when it is asked for.
 
-    Docids are `d1`, `d2`, ... Only the place of each line is kept in memory, eight bytes a passage.
+    Docids are `d1`, `d2`, ... Only the place of each line is kept in memory, eight bytes a passage. Not by `datasets`,
+    whose reader of JSON makes dates of texts that look like them.
     """
 
     def __init__(self, path: Path, remedy: str):
@@ -23,70 +25,33 @@ class Corpus(Mapping[str, str]):
             remedy: how to get the file, for the sentence that says it is not right.
 
         Raises:
-            UserError: the file is missing, or a line is not sound.
+            UserError: the file is missing or empty, or a line is not sound.
         """
-        self.path = path
-        self.places = array("q")
+        number = 0
         for number, row in read_jsonl(path, remedy):
             if row.get("id") != f"d{number}" or not isinstance(row.get("text"), str):
                 raise UserError(f"{path}, line {number}: not the passage d{number} with its text; {remedy}.")
+        if not number:
+            raise UserError(f"{path} is empty; {remedy}.")
+        self.places = array("q", [0])
         with path.open("rb") as file:
-            place = 0
-            for line in file:
-                if line.strip():
-                    self.places.append(place)
-                place += len(line)
+            self.places.extend(self.places[-1] + len(line) for line in file)
+            self.lines = mmap(file.fileno(), 0, access=ACCESS_READ)
 
     def __len__(self) -> int:
         """Return the number of passages."""
-        return len(self.places)
+        return len(self.places) - 1
 
     def __iter__(self) -> Iterator[str]:
         """Yield the docids."""
         return (f"d{number}" for number in range(1, len(self) + 1))
 
-    def __contains__(self, docid: object) -> bool:
-        """Tell whether there is a passage of that id."""
-        number = docid[1:] if isinstance(docid, str) else ""
-        return number.isdecimal() and docid == f"d{int(number)}" and 1 <= int(number) <= len(self)
-
     def __getitem__(self, docid: str) -> str:
         """Read one passage."""
-        if docid not in self:
+        number = int(docid[1:]) if isinstance(docid, str) and docid[1:].isdecimal() else 0
+        if docid != f"d{number}" or not 1 <= number <= len(self):
             raise KeyError(docid)
-        with self.path.open("rb") as file:
-            file.seek(self.places[int(docid[1:]) - 1])
-            return json.loads(file.readline())["text"]
-
-    def values(self) -> "Texts":
-        """Return a view of the texts."""
-        return Texts(self)
-
-    def items(self) -> "Items":
-        """Return a view of docids and texts."""
-        return Items(self)
-
-    def read(self) -> Iterator[str]:
-        """Yield the texts, going through the file once."""
-        with self.path.open("rb") as file:
-            for _ in range(len(self)):
-                yield json.loads(file.readline())["text"]
-
-
-class Texts(ValuesView):
-    """The texts of a corpus; to go through them opens the file once, not once a passage."""
-
-    def __iter__(self) -> Iterator[str]:
-        """Yield the texts."""
-        return self._mapping.read()
-
-
-class Items(ItemsView):
-    """The passages of a corpus; to go through them opens the file once, not once a passage."""
-
-    def __iter__(self) -> Iterator[tuple[str, str]]:
-        """Yield docids and texts."""
-        return zip(self._mapping, self._mapping.read(), strict=True)
+        return json.loads(self.lines[self.places[number - 1] : self.places[number]])["text"]
 
 
 def corpus_rows(pairs: Iterable[dict], distractors: Iterable[str] = ()) -> Iterator[dict]:
@@ -105,17 +70,17 @@ def corpus_rows(pairs: Iterable[dict], distractors: Iterable[str] = ()) -> Itera
                 yield {"id": f"d{len(seen)}", "text": text}
 
 
-def read_distractors(profile: Profile) -> Iterator[str]:
-    """Yield the passages of the profile's file of distractors, rows with a `text`; none if it names no file.
+def read_distractors(path: str, fix_text: bool) -> Iterator[str]:
+    """Yield the passages of a file of distractors, rows with a `text`; none if the path is empty.
+
+    Args:
+        fix_text: whether to repair mojibake.
 
     Raises:
         UserError: the file cannot be read, or a row has no text.
     """
-    if not profile.distractors:
-        return
-    path = Path(profile.distractors)
-    for number, row in read_rows(path):
+    for number, row in read_rows(Path(path)) if path else ():
         text = row.get("text") if isinstance(row, dict) else None
         if not isinstance(text, str) or not text.strip():
             raise UserError(f"{path}, line {number}: 'text' is missing, empty or not a text; every row needs one.")
-        yield repair(text) if profile.fix_text else text
+        yield repair(text) if fix_text else text

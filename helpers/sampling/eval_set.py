@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
+from pathlib import Path
 
-from helpers.base import Profile, Qrels, UserError, fingerprint, read_jsonl, read_qrels, whole_file, write_jsonl
+from helpers.base import Qrels, UserError, fingerprint, read_jsonl, read_qrels, whole_file, write_jsonl
 from helpers.sampling.corpus import Corpus
 from helpers.sampling.texts import normalise
 
@@ -25,7 +27,7 @@ class EvalSet:
     corpus: Mapping[str, str]
     qrels: Qrels
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Sixteen hex digits that change when any query, passage or judgement does."""
         judged = (
@@ -34,16 +36,16 @@ class EvalSet:
         return fingerprint(*map(chain.from_iterable, (self.queries.items(), self.corpus.items())), judged)
 
 
-def build_eval_rows(evaluation: list[dict], profile: Profile) -> list[dict]:
+def build_eval_rows(evaluation: list[dict], instruction: str) -> list[dict]:
     """Return the rows of `eval_dataset.json`: `query`, `pos`, `id` and the instruction as `prompt`."""
     return [
-        {"query": pair["query"], "pos": pair["positive"], "id": pair["id"], "prompt": profile.instruction}
+        {"query": pair["query"], "pos": pair["positive"], "id": pair["id"], "prompt": instruction}
         for pair in evaluation
     ]
 
 
-def save_eval_set(eval_rows: list[dict], corpus_rows: Iterable[dict], profile: Profile) -> EvalSet:
-    """Write `eval_dataset.json`, `corpus.jsonl` and `qrels.trec` into `profile.data_dir`; return what they say.
+def save_eval_set(eval_rows: list[dict], corpus_rows: Iterable[dict], folder: Path) -> EvalSet:
+    """Write `eval_dataset.json`, `corpus.jsonl` and `qrels.trec` into a folder; return what they say.
 
     Args:
         corpus_rows: written as they come, so that they need not fit into memory.
@@ -59,31 +61,31 @@ def save_eval_set(eval_rows: list[dict], corpus_rows: Iterable[dict], profile: P
                 docids[key] = row["id"]
             yield row
 
-    write_jsonl(profile.data_dir / "eval_dataset.json", eval_rows)
-    write_jsonl(profile.data_dir / "corpus.jsonl", noted())
-    with whole_file(profile.data_dir / "qrels.trec") as file:
+    write_jsonl(folder / "eval_dataset.json", eval_rows)
+    write_jsonl(folder / "corpus.jsonl", noted())
+    with whole_file(folder / "qrels.trec") as file:
         for row in eval_rows:
             for text in row["pos"]:
                 if (docid := docids[normalise(text)]) is None:
                     raise UserError(f"A positive of query {row['id']} is not in the corpus; build it from all pairs.")
                 file.write(f"{row['id']} 0 {docid} 1\n")
-    return load_eval_set(profile)
+    return load_eval_set(folder)
 
 
-def load_eval_set(profile: Profile) -> EvalSet:
+def load_eval_set(folder: Path) -> EvalSet:
     """Read the evaluation set; the passages stay on disk until they are asked for.
 
     Raises:
         UserError: a file is missing, a row is not sound, or the three files are not of one build.
     """
-    path = profile.data_dir / "eval_dataset.json"
+    path = folder / "eval_dataset.json"
     queries = {}
     for number, row in read_jsonl(path, REMEDY):
         if not all(isinstance(row.get(name), str) for name in ("id", "query")):
             raise UserError(f"{path}, line {number}: 'id' or 'query' is missing or not a text; {REMEDY}.")
         queries[row["id"]] = row["query"]
-    corpus = Corpus(profile.data_dir / "corpus.jsonl", REMEDY)
-    qrels = read_qrels(profile.data_dir / "qrels.trec")
+    corpus = Corpus(folder / "corpus.jsonl", REMEDY)
+    qrels = read_qrels(folder / "qrels.trec")
     if queries.keys() != qrels.keys() or not all(docid in corpus for found in qrels.values() for docid in found):
-        raise UserError(f"{profile.data_dir}: queries, corpus and qrels.trec are not of one build; {REMEDY}.")
+        raise UserError(f"{folder}: queries, corpus and qrels.trec are not of one build; {REMEDY}.")
     return EvalSet(queries, corpus, {query_id: qrels[query_id] for query_id in queries})

@@ -3,7 +3,6 @@
 import random
 from collections.abc import Iterable
 
-from helpers.base import Profile
 from helpers.sampling.texts import distinct, normalise
 
 
@@ -34,12 +33,3 @@ def sample_negatives(positives: Iterable[list[str]], pool: list[str], neg_num: i
         drawn = rng.sample(range(len(pool)), min(len(pool), neg_num + len(own)))
         negatives.append([pool[i] for i in drawn if keys[i] not in own][:neg_num])
     return negatives
-
-
-def training_rows(train: list[dict], pool: list[str], neg_num: int, profile: Profile) -> list[dict]:
-    """Return FlagEmbedding's training rows: `query`, `pos`, `neg`, `id` and the instruction as `prompt`."""
-    negatives = sample_negatives((pair["positive"] for pair in train), pool, neg_num, profile.seed)
-    return [
-        {"query": pair["query"], "pos": pair["positive"], "neg": neg, "id": pair["id"], "prompt": profile.instruction}
-        for pair, neg in zip(train, negatives, strict=True)
-    ]

@@ -1,14 +1,14 @@
-"""Which queries train and which evaluate, and which passages a query learns to keep away from."""
+"""Which queries train and which evaluate."""
 
 import random
 from collections import Counter
 
-from helpers.base import Profile, UserError
+from helpers.base import UserError
 from helpers.sampling.texts import normalise
 
 
-def split_pairs(pairs: list[dict], profile: Profile) -> tuple[list[dict], list[dict]]:
-    """Split pairs into a training and an evaluation part of `profile.eval_share` of the queries.
+def split_pairs(pairs: list[dict], split_key: str, eval_share: float, seed: int) -> tuple[list[dict], list[dict]]:
+    """Split pairs into a training and an evaluation part of `eval_share` of the queries.
 
     With `split_key` `query` each row falls on its own, by `datasets.Dataset.train_test_split`: the article's split,
     row for row. With `passage` queries that share a passage stay together, so that no positive of an evaluation
@@ -17,12 +17,11 @@ def split_pairs(pairs: list[dict], profile: Profile) -> tuple[list[dict], list[d
     Raises:
         UserError: one of the parts would be empty.
     """
-    by_key = {"query": _split_rows, "passage": _split_groups}
-    train, evaluation = by_key[profile.split_key](pairs, profile.eval_share, profile.seed)
+    train, evaluation = (_split_rows if split_key == "query" else _split_groups)(pairs, eval_share, seed)
     if not train or not evaluation:
         raise UserError(
-            f"{len(pairs)} pairs from {profile.dataset} cannot be split by {profile.split_key} into a training and an "
-            f"evaluation part with EVAL_SHARE={profile.eval_share}; give more pairs that do not share passages."
+            f"{len(pairs)} pairs cannot be split by {split_key} into a training and an evaluation part with "
+            f"EVAL_SHARE={eval_share}; give more pairs that do not share passages."
         )
     return train, evaluation
 

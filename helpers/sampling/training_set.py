@@ -1,11 +1,22 @@
 """The training set on disk: one row a query, in the form that FlagEmbedding's trainer reads."""
 
-from helpers.base import Profile, UserError, read_jsonl, write_jsonl
+from pathlib import Path
+
+from helpers.base import UserError, read_jsonl, write_jsonl
+from helpers.sampling.negatives import sample_negatives
 
 
-def save_training_rows(rows: list[dict], neg_num: int, profile: Profile) -> str:
-    """Write the rows to `profile.training_file(neg_num)` and return a sentence that says what was written."""
-    path = profile.training_file(neg_num)
+def training_rows(train: list[dict], pool: list[str], neg_num: int, instruction: str, seed: int) -> list[dict]:
+    """Return FlagEmbedding's training rows: `query`, `pos`, `neg`, `id` and the instruction as `prompt`."""
+    negatives = sample_negatives((pair["positive"] for pair in train), pool, neg_num, seed)
+    return [
+        {"query": pair["query"], "pos": pair["positive"], "neg": neg, "id": pair["id"], "prompt": instruction}
+        for pair, neg in zip(train, negatives, strict=True)
+    ]
+
+
+def save_training_rows(rows: list[dict], neg_num: int, path: Path) -> str:
+    """Write the rows to a file and return a sentence that says what was written."""
     write_jsonl(path, rows)
     short = [row for row in rows if len(row["neg"]) < neg_num]
     fewest = min(len(row["neg"]) for row in rows)
@@ -13,15 +24,17 @@ def save_training_rows(rows: list[dict], neg_num: int, profile: Profile) -> str:
     return f"{path.name}: {len(rows)} queries with {neg_num} negatives each, {path.stat().st_size / 1e6:.1f} MB{note}"
 
 
-def read_training_file(neg_num: int, profile: Profile) -> list[dict]:
-    """Return the rows of the training set for `neg_num`, once all of them are sound.
+def read_training_rows(path: Path, instruction: str, group_size: int = 1) -> list[dict]:
+    """Return the rows of a training set, once all of them are sound.
+
+    Args:
+        instruction: the one that the rows must have.
+        group_size: passages a query, of which all but one are drawn from its negatives.
 
     Raises:
-        UserError: it is missing or empty; a row is not sound, has too few negatives for the group size, or another
-            instruction than the profile's.
+        UserError: the file is missing or empty, or a row is not sound, has too few negatives or another instruction.
     """
-    path = profile.training_file(neg_num)
-    remedy = f"run notebooks/01_build_train_dataset.ipynb with neg_num = {neg_num} first"
+    remedy = f"run notebooks/01_build_train_dataset.ipynb with neg_num = {path.stem.rpartition('_')[2]} first"
     rows = []
     for number, row in read_jsonl(path, remedy):
         where = f"{path}, line {number}"
@@ -30,15 +43,15 @@ def read_training_file(neg_num: int, profile: Profile) -> list[dict]:
                 raise UserError(f"{where}: '{field}' is not a list of texts; {remedy}.")
         if not isinstance(row.get("query"), str) or not row["pos"]:
             raise UserError(f"{where}: 'query' or 'pos' is missing; {remedy}.")
-        if len(row["neg"]) < profile.group_size - 1:
+        if len(row["neg"]) < group_size - 1:
             raise UserError(
-                f"{where}: {len(row['neg'])} negatives, but GROUP_SIZE={profile.group_size} draws "
-                f"{profile.group_size - 1} for each query; lower GROUP_SIZE or build the set with more."
+                f"{where}: {len(row['neg'])} negatives, but GROUP_SIZE={group_size} draws {group_size - 1} for each "
+                "query; lower GROUP_SIZE or build the set with more."
             )
-        if row.get("prompt") != profile.instruction:
+        if row.get("prompt") != instruction:
             raise UserError(
-                f"{where}: 'prompt' is {row.get('prompt')!r}, but INSTRUCTION is {profile.instruction!r}; "
-                "set it to that, or build the training set again."
+                f"{where}: 'prompt' is {row.get('prompt')!r}, but INSTRUCTION is {instruction!r}; set it to that, or "
+                "build the training set again."
             )
         rows.append(row)
     if not rows:

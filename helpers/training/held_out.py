@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from helpers.base import DEPTH
+from helpers.base import Qrels
+from helpers.encoding.encoder import encode_texts
 from helpers.evaluation.metrics import average, score_queries
 from helpers.sampling.negatives import sample_negatives
 from helpers.sampling.split import held_rows
@@ -11,11 +12,11 @@ from helpers.sampling.texts import distinct, normalise
 
 if TYPE_CHECKING:
     from FlagEmbedding.finetune.embedder.encoder_only.base import BiEncoderOnlyEmbedderModel
-    from transformers import PreTrainedTokenizerBase
+    from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 QUERIES = 128  # at most, and at most a tenth of the training queries
 CORPUS = 1000  # passages to find theirs among
-BATCH = 64  # texts encoded at a time
+TOKENS = 8192  # encoded at a time, at most
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class HeldOut:
 
     queries: dict[str, str]
     corpus: dict[str, str]
-    qrels: dict[str, dict[str, int]]
+    qrels: Qrels
 
 
 def split_held_out(rows: list[dict], seed: int) -> tuple[list[dict], list[dict]]:
@@ -52,7 +53,10 @@ def build_held_out(train: list[dict], held: list[dict], instruction: str) -> Hel
 
     Negatives are left alone, so that the task is the same however many a row has.
     """
-    queries, corpus, qrels, docids = {}, {}, {}, {}
+    queries: dict[str, str] = {}
+    corpus: dict[str, str] = {}
+    docids: dict[str, str] = {}
+    qrels: Qrels = {}
     for i, row in enumerate(held + train):
         if i >= len(held) and len(corpus) >= CORPUS:
             break
@@ -75,28 +79,17 @@ def held_out_ndcg(
     """Return the mean nDCG@10 of the held-out queries; dropout is off meanwhile, and no random number is drawn."""
     import torch
 
-    def encode(texts: list[str], max_len: int) -> torch.Tensor:
-        batches = []
-        for start in range(0, len(texts), BATCH):
-            inputs = tokenizer(
-                texts[start : start + BATCH], truncation=True, max_length=max_len, padding=True, return_tensors="pt"
-            )
-            batches.append(model.encode([inputs.to(device)]).float())
-        return torch.cat(batches)  # (texts, dim)
+    device, training = next(model.parameters()).device, model.training
 
-    device = next(model.parameters()).device
-    training = model.training
+    def forward(inputs: "BatchEncoding") -> torch.Tensor:
+        return model.encode([inputs.to(device)])
+
     model.eval()
     with torch.no_grad():
-        passages = encode(list(held_out.corpus.values()), passage_max_len)
-        queries = encode(list(held_out.queries.values()), query_max_len)
-        with torch.autocast(device.type, enabled=False):  # in half precision close passages would tie
-            # Not by FAISS, which would take its own memory on every card beside the training's.
-            scores, rows = (queries @ passages.T).topk(min(DEPTH, len(passages)))  # (queries, depth) each
+        passages, _ = encode_texts(list(held_out.corpus.values()), passage_max_len, tokenizer, forward, TOKENS)
+        queries, _ = encode_texts(list(held_out.queries.values()), query_max_len, tokenizer, forward, TOKENS)
     model.train(training)
-    docids = list(held_out.corpus)
-    run = {
-        query_id: {docids[row]: score for row, score in zip(*found, strict=True)}
-        for query_id, *found in zip(held_out.queries, rows.tolist(), scores.tolist(), strict=True)
-    }
+    # Not by FAISS, which would take its own memory on every card beside the training's.
+    scores = (queries @ passages.T).tolist()  # (queries, passages)
+    run = {q: dict(zip(held_out.corpus, row, strict=True)) for q, row in zip(held_out.queries, scores, strict=True)}
     return average(score_queries(held_out.qrels, run))["ndcg@10"]

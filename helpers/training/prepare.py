@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from helpers.base import Profile, UserError, settings_in_force, shell_lines, switch
+from helpers.base import Profile, UserError, shell_lines, switch
 from helpers.encoding.encoder import computes_in
 from helpers.encoding.models import base_model, model_folder
 from helpers.evaluation.audit import audit, verdict
 from helpers.sampling.eval_set import load_eval_set
-from helpers.sampling.training_set import read_training_file
+from helpers.sampling.training_set import read_training_rows
 from helpers.training.checkpoints import last_whole
 from helpers.training.held_out import split_held_out
 from helpers.training.plan import describe, make_plan
@@ -29,8 +29,8 @@ def prepare(neg_num: int, profile: Profile) -> str:
     """
     import torch
 
-    rows = read_training_file(neg_num, profile)
-    folder, model = model_folder(profile.base_model, profile.base_revision), profile.tuned_model(neg_num)
+    rows = read_training_rows(profile.training_file(neg_num), profile.instruction, profile.group_size)
+    model = profile.tuned_model(neg_num)
     check_processes(profile)
     precision, device = check_device(profile)
     train, held = split_held_out(rows, profile.seed) if profile.eval_steps else (rows, [])
@@ -43,13 +43,13 @@ def prepare(neg_num: int, profile: Profile) -> str:
         )
     if profile.node_rank == 0:  # the machines share the folder, and the first may have begun to fill it
         check_place(model)
-    said = f"{'audit':10} {audit_line(rows, profile, folder)}"
+    said = f"{'audit':10} {audit_line(rows, profile)}"
     if switch("CHECK"):
         heading = f"neg{neg_num} of profile {profile.run_name}, into {model}"
         return shell_lines({"PLAN": f"{heading}\n{describe(plan, profile, precision, device)}\n{said}"}) + (
             '\necho "$PLAN"\nexit'
         )
-    values = settings_in_force(profile) | {
+    values = profile.model_dump(by_alias=True) | {
         "AUDIT": said,
         "BASE": base_model(profile),
         "TRAIN_DATA": profile.training_file(neg_num),
@@ -150,8 +150,10 @@ def check_held_out(train: list[dict], held: list[dict], profile: Profile) -> Non
         )
 
 
-def audit_line(rows: list[dict], profile: Profile, folder: Path) -> str:
+def audit_line(rows: list[dict], profile: Profile) -> str:
     """Return the verdict on the training set and the evaluation set beside it."""
     if not (profile.data_dir / "qrels.trec").exists():
         return "left out: there is no evaluation set yet, see notebooks/02_build_eval_dataset.ipynb"
-    return verdict(audit(rows, load_eval_set(profile), profile, folder))
+    folder = model_folder(profile.base_model, profile.base_revision)
+    eval_set = load_eval_set(profile.data_dir)
+    return verdict(audit(rows, eval_set, folder, profile.query_max_len, profile.passage_max_len))

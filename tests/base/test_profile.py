@@ -53,7 +53,7 @@ def test_own_data_has_its_own_folders(tmp_path):
         ({"POOLING": "max"}, "environment variable: POOLING='max': input should be 'cls' or 'mean'"),
         ({"DATASET": "/no/such.jsonl"}, "DATASET=/no/such.jsonl: no such file"),
         ({"DATASET": ""}, "DATASET=: no such file"),
-        ({"DATASET": __file__}, "a file of pairs ends in .json, .jsonl, .csv, .parquet"),
+        ({"DATASET": __file__}, "give the path of one that ends in .json, .jsonl, .csv, .parquet"),
     ],
 )
 def test_bad_settings_are_one_sentence(environ, sentence):
@@ -84,7 +84,7 @@ def test_bad_lines_are_one_sentence(make_profile, tmp_path, line, sentence):
 def test_a_missing_key_is_named(make_profile, tmp_path):
     path = tmp_path / "profiles/test.env"
     path.write_text("\n".join(line for line in path.read_text().splitlines() if not line.startswith("SEED")))
-    with pytest.raises(UserError, match="SEED missing"):
+    with pytest.raises(UserError, match="SEED=None: field required"):
         make_profile()
 
 

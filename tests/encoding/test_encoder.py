@@ -131,9 +131,16 @@ print(json.dumps([embedder.budget, float(abs(vectors[:3] - alone).max()), float(
     assert shortest == pytest.approx(1, abs=1e-5)
 
 
-def test_a_text_that_does_not_fit_is_one_sentence(tiny_bert, make_profile):
-    with pytest.raises(UserError, match="tiny: not even one text of 24 tokens fits into memory; lower QUERY_MAX_LEN"):
-        make_embedder(tiny_bert, make_profile())._halve(texts=1, tokens=24)
+def test_a_text_that_does_not_fit_is_one_sentence(tiny_bert, make_profile, monkeypatch):
+    import torch
+
+    def full(**inputs):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    embedder = make_embedder(tiny_bert, make_profile())
+    monkeypatch.setattr(embedder.model.model, "forward", full)
+    with pytest.raises(UserError, match="Not even one text of 24 tokens fits into memory; lower QUERY_MAX_LEN"):
+        embedder.encode(["banel " * 100] * 4, 24)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from helpers.base.errors import UserError
 from helpers.base.fingerprint import fingerprint
-from helpers.encoding.vectors import open_vectors, vector_blocks, write_vectors
+from helpers.encoding.vectors import vector_blocks, write_vectors
 
 
 def test_what_is_written_in_blocks_is_read_back(tmp_path):
@@ -15,9 +15,9 @@ def test_what_is_written_in_blocks_is_read_back(tmp_path):
     write_vectors(path, (vectors[start : start + 10] for start in range(0, 25, 10)), vectors.shape, "float32")
     assert np.array_equal(np.load(path), vectors)
     for part in (slice(5, 20), slice(None, None, 2)):  # a part of a mapped file says of itself that it is the whole
-        assert np.array_equal(np.concatenate(list(vector_blocks(open_vectors(path)[part], 8))), vectors[part])
-    assert np.array_equal(next(vector_blocks(open_vectors(path).astype(np.float64))), vectors)
-    for source in (open_vectors(path), vectors):
+        assert np.array_equal(np.concatenate(list(vector_blocks(np.load(path, mmap_mode="r")[part], 8))), vectors[part])
+    assert np.array_equal(next(vector_blocks(np.load(path, mmap_mode="r").astype(np.float64))), vectors)
+    for source in (np.load(path, mmap_mode="r"), vectors):
         blocks = list(vector_blocks(source, 8))
         assert [len(block) for block in blocks] == [8, 8, 8, 1]
         assert np.array_equal(np.concatenate(blocks), vectors)
@@ -29,7 +29,7 @@ def test_half_precision_takes_half_the_space_and_comes_back_in_float32(tmp_path)
         write_vectors(tmp_path / f"{dtype}.npy", [vectors], vectors.shape, dtype)
     whole, half = ((tmp_path / f"{dtype}.npy").stat().st_size - 128 for dtype in ("float32", "float16"))
     assert whole == 2 * half
-    [block] = vector_blocks(open_vectors(tmp_path / "float16.npy"))
+    [block] = vector_blocks(np.load(tmp_path / "float16.npy", mmap_mode="r"))
     assert block.dtype == np.float32
     assert np.array_equal(block, vectors.astype(np.float16).astype(np.float32))
 

@@ -31,13 +31,13 @@ def profile(make_profile, tiny_bert):
     return make_profile(BASE_MODEL=tiny_bert, BASE_LAYERS=0, INSTRUCTION="ask: ", PASSAGE_MAX_LEN=24)
 
 
-def counts(rows, eval_set, profile, tiny_bert):
-    return {finding.what: finding.count for finding in audit(rows, eval_set, profile, tiny_bert) if finding.count}
+def counts(rows, eval_set, tiny_bert):
+    return {finding.what: finding.count for finding in audit(rows, eval_set, tiny_bert, 24, 24) if finding.count}
 
 
-def test_nothing_is_found_where_nothing_is(profile, tiny_bert):
+def test_nothing_is_found_where_nothing_is(tiny_bert):
     rows = [row("a b", [OTHERS[0]], [OTHERS[1]]), row("c d", [OTHERS[1]], [OTHERS[2]])]
-    findings = audit(rows, task("one two three"), profile, tiny_bert)
+    findings = audit(rows, task("one two three"), tiny_bert, 24, 24)
     assert {f.what: f.count for f in findings if f.count} == {"passages gold for one query and negative for another": 1}
     assert verdict(findings).startswith("sound: ")
 
@@ -60,12 +60,12 @@ def test_nothing_is_found_where_nothing_is(profile, tiny_bert):
     ],
 )
 def test_each_finding(profile, tiny_bert, rows, gold, what, count):
-    found = counts(rows, task(gold), profile, tiny_bert)
+    found = counts(rows, task(gold), tiny_bert, 24, 24)
     assert [found[name] for name in found if name.startswith(what)] == [count]
 
 
-def test_the_verdict_names_what_does_harm(profile, tiny_bert):
-    findings = audit([row("a", [OTHERS[1]], [OTHERS[1]])], task(OTHERS[1]), profile, tiny_bert)
+def test_the_verdict_names_what_does_harm(tiny_bert):
+    findings = audit([row("a", [OTHERS[1]], [OTHERS[1]])], task(OTHERS[1]), tiny_bert, 24, 24)
     said = verdict(findings)
     assert said.startswith(
         "1 of 1 evaluation positives trained on as positives; 1 of 1 evaluation positives trained on "
@@ -81,10 +81,8 @@ def test_the_verdict_names_what_does_harm(profile, tiny_bert):
     }
 
 
-def test_how_much_is_cut(profile, tiny_bert):
-    findings = {
-        f.what: f for f in audit([row("a", ["banel " * 46], [])], task("banel derak kisot"), profile, tiny_bert)
-    }
+def test_how_much_is_cut(tiny_bert):
+    findings = {f.what: f for f in audit([row("a", ["banel " * 46], [])], task("banel derak kisot"), tiny_bert, 24, 24)}
     assert findings["passages cut at 24 tokens"].example == "45% of all their tokens are not read"  # 24 of 48 + 5
 
 
@@ -134,7 +132,7 @@ def test_what_is_on_disk_is_audited(profile):
     rows = make_rows(20, 10)
     write_jsonl(profile.training_file(10), rows)
     evaluation = [{"id": "e", "query": "q", "positive": rows[0]["pos"]}]
-    save_eval_set(build_eval_rows(evaluation, profile), corpus_rows(evaluation), profile)
+    save_eval_set(build_eval_rows(evaluation, profile.instruction), corpus_rows(evaluation), profile.data_dir)
     findings = audit_of(10, profile)
     assert "passages cut at 24 tokens" in audit_table(findings).index
     assert verdict(findings).startswith("1 of 1 evaluation positives trained on as positives")

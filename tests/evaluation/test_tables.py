@@ -6,8 +6,7 @@ from helpers.base.errors import UserError
 from helpers.encoding.settings import EmbedderSettings
 from helpers.evaluation import pictures, tables
 from helpers.evaluation.metrics import score_queries
-from helpers.evaluation.results import comparable_results, load_results, save_result
-from helpers.recall.index import index_line
+from helpers.evaluation.results import comparable_results, save_result
 from helpers.sampling.eval_set import EvalSet
 from helpers.sampling.texts import EXCERPT, excerpt
 
@@ -30,9 +29,8 @@ def test_results_come_in_the_order_of_the_series(make_profile):
     for name in ("reference", "neg50", "raw", "neg10", "bm25", "neg100"):
         path = save(name, profile)
     assert "/elsewhere" not in path.read_text()
-    results, others = load_results(profile, EVAL_SET)
+    results = comparable_results(profile, EVAL_SET)
     assert list(results) == ["bm25", "raw", "neg10", "neg50", "neg100", "reference"]
-    assert others == []
     assert results["raw"]["seconds"] == {"search": 0.123}
     assert results["raw"]["model"] == "owner/model"
     assert list(tables.results_table(results)["hit@1"]) == pytest.approx([1 / 3] * 6)
@@ -65,21 +63,6 @@ def test_every_result_has_its_notebook():
     assert notebook_of("neg20") == "04_eval_neg10 with name = 'neg20'"
 
 
-def test_how_a_search_was_done_is_said(make_profile):
-    import numpy as np
-
-    from helpers.recall.index import build_index
-
-    rng = np.random.default_rng(0)
-    vectors = rng.standard_normal((500, 16)).astype(np.float32)
-    assert index_line(build_index(vectors), vectors, vectors[:5], make_profile()) == ("exact, over 0.0 MB of vectors")
-    profile = make_profile(INDEX="HNSW32")
-    said = index_line(build_index(vectors, "HNSW32"), vectors, vectors[:5], profile)
-    assert said.startswith("HNSW32: finds ")
-    assert "% of what exact search finds" in said
-    assert "queries/s (exact " in said
-
-
 def test_ranks_of_positives():
     assert [tables.positive_rank(EVAL_SET, RUN, query_id) for query_id in RUN] == [1, 2, None]  # q2 by the tie rule
 
@@ -103,7 +86,7 @@ def test_a_picture_has_a_bar_for_each_value(make_profile):
     profile = make_profile()
     for name in ("raw", "neg10"):
         save(name, profile)
-    axes = pictures.plot_results(load_results(profile, EVAL_SET)[0])
+    axes = pictures.plot_results(comparable_results(profile, EVAL_SET))
     assert [len(bars) for bars in axes.containers] == [len(tables.COLUMNS)] * 2
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["raw", "neg10"]
 

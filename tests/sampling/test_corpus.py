@@ -57,18 +57,18 @@ def test_distractors_come_from_any_file_of_pairs(tmp_path, make_profile, ending)
         path.write_text(json.dumps([{"text": text} for text in texts]))
     else:
         write_jsonl(path, [{"text": text} for text in texts])
-    assert list(read_distractors(make_profile(DISTRACTORS=path))) == texts
-    repaired = list(read_distractors(make_profile(DISTRACTORS=path, FIX_TEXT=1)))
+    assert list(read_distractors(str(path), False)) == texts
+    repaired = list(read_distractors(str(path), True))
     assert repaired == ["one more", "it\u2019s another"]
 
 
 def test_bad_distractors_are_one_sentence(tmp_path, make_profile):
-    assert list(read_distractors(make_profile())) == []
+    assert list(read_distractors("", False)) == []
     with pytest.raises(UserError, match="DISTRACTORS=/no/such.jsonl: no such file"):
         make_profile(DISTRACTORS="/no/such.jsonl")
     (tmp_path / "more.docx").touch()
-    with pytest.raises(UserError, match="a file of passages ends in"):
+    with pytest.raises(UserError, match="more.docx: no such file; give the path of one that ends in"):
         make_profile(DISTRACTORS=tmp_path / "more.docx")
     path = write_jsonl(tmp_path / "more.jsonl", [{"text": "a"}, {"passage": "b"}])
     with pytest.raises(UserError, match="more.jsonl, line 2: 'text' is missing"):
-        list(read_distractors(make_profile(DISTRACTORS=path)))
+        list(read_distractors(str(path), False))

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -14,7 +15,9 @@ EVALUATION = [
 
 
 def save(profile):
-    return save_eval_set(build_eval_rows(EVALUATION, profile), corpus_rows(TRAIN + EVALUATION), profile)
+    return save_eval_set(
+        build_eval_rows(EVALUATION, profile.instruction), corpus_rows(TRAIN + EVALUATION), profile.data_dir
+    )
 
 
 def test_each_distinct_passage_stands_once(make_profile):
@@ -36,17 +39,17 @@ def test_files(make_profile):
     assert list(rows[0]) == ["query", "pos", "id", "prompt"]
     assert rows[0]["pos"] == ["alpha  beta", "zeta eta theta"]
     assert (profile.data_dir / "qrels.trec").read_text() == "q2 0 d1 1\nq2 0 d3 1\nq3 0 d4 1\n"
-    again = load_eval_set(profile)
+    again = load_eval_set(profile.data_dir)
     assert (again.queries, dict(again.corpus), again.qrels) == (eval_set.queries, dict(eval_set.corpus), eval_set.qrels)
 
 
 def test_fingerprint_sees_every_change(make_profile):
     eval_set = save(make_profile())
-    assert load_eval_set(make_profile()).fingerprint == eval_set.fingerprint
+    assert load_eval_set(make_profile().data_dir).fingerprint == eval_set.fingerprint
     for part in ("queries", "corpus", "qrels"):
         changed = dict(getattr(eval_set, part))
         changed.pop(next(iter(changed)))
-        assert type(eval_set)(**{**vars(eval_set), part: changed}).fingerprint != eval_set.fingerprint
+        assert replace(eval_set, **{part: changed}).fingerprint != eval_set.fingerprint
 
 
 def test_missing_and_broken_files_are_one_sentence(make_profile):
@@ -54,25 +57,25 @@ def test_missing_and_broken_files_are_one_sentence(make_profile):
     with pytest.raises(
         UserError, match="eval_dataset.json cannot be read .*; run notebooks/02_build_eval_dataset.ipynb first"
     ):
-        load_eval_set(profile)
+        load_eval_set(profile.data_dir)
     save(profile)
     path = profile.data_dir / "eval_dataset.json"
     path.write_text('{"id": "q9", "query": "q", "pos": ["elsewhere"]}\n')
     with pytest.raises(UserError, match="queries, corpus and qrels.trec are not of one build; run notebooks/02"):
-        load_eval_set(profile)
+        load_eval_set(profile.data_dir)
     path.write_text('{"id": "q9"}\n')
     with pytest.raises(UserError, match="line 1: 'id' or 'query' is missing"):
-        load_eval_set(profile)
+        load_eval_set(profile.data_dir)
     save(profile)
     (profile.data_dir / "qrels.trec").write_text("q2 0 d1 1\nq3 0 d99 1\n")
     with pytest.raises(UserError, match="not of one build"):
-        load_eval_set(profile)
+        load_eval_set(profile.data_dir)
 
 
 def test_a_positive_outside_the_corpus_is_one_sentence_and_writes_no_qrels(make_profile):
     profile = make_profile()
     with pytest.raises(UserError, match="A positive of query q2 is not in the corpus"):
-        save_eval_set(build_eval_rows(EVALUATION, profile), corpus_rows(TRAIN), profile)
+        save_eval_set(build_eval_rows(EVALUATION, profile.instruction), corpus_rows(TRAIN), profile.data_dir)
     assert not (profile.data_dir / "qrels.trec").exists()
 
 
@@ -81,6 +84,6 @@ def test_distractors_change_the_fingerprint_and_nothing_else(make_profile):
     before = save(profile)
     fingerprint = before.fingerprint
     rows = corpus_rows(TRAIN + EVALUATION, ["nu xi omicron", "ALPHA beta"])
-    after = save_eval_set(build_eval_rows(EVALUATION, profile), rows, profile)
+    after = save_eval_set(build_eval_rows(EVALUATION, profile.instruction), rows, profile.data_dir)
     assert (len(after.corpus), after.qrels) == (5, before.qrels)
     assert after.fingerprint != fingerprint

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from helpers.base.clock import timed
 from helpers.base.errors import UserError
-from helpers.sampling.negatives import negative_pool, sample_negatives, training_rows
+from helpers.sampling.negatives import negative_pool, sample_negatives
 from helpers.sampling.split import passage_groups, split_pairs
 from helpers.sampling.texts import normalise
-from helpers.sampling.training_set import save_training_rows
+from helpers.sampling.training_set import save_training_rows, training_rows
 
 texts = st.text(alphabet="abAB \t", min_size=1, max_size=3).filter(str.strip)
 positives = st.lists(st.lists(texts, min_size=1, max_size=3), min_size=1, max_size=20)
@@ -38,7 +38,7 @@ def test_passage_split_separates_passages(make_profile_once, positive_lists, sha
     pairs = pairs_of(positive_lists)
     profile = make_profile_once.model_copy(update={"eval_share": share, "seed": seed})
     try:
-        train, evaluation = split_pairs(pairs, profile)
+        train, evaluation = split_pairs(pairs, profile.split_key, profile.eval_share, profile.seed)
     except UserError:
         return
     assert sorted(pair["id"] for pair in train + evaluation) == sorted(pair["id"] for pair in pairs)
@@ -73,7 +73,7 @@ def test_groups_join_through_shared_passages():
 def test_query_split_is_the_articles(make_profile):
     profile = make_profile("msmarco")
     pairs = pairs_of([[str(i)] for i in range(6980)])
-    train, evaluation = split_pairs(pairs, profile)
+    train, evaluation = split_pairs(pairs, profile.split_key, profile.eval_share, profile.seed)
     expected = datasets.Dataset.from_list(pairs).train_test_split(0.2, 0.8, seed=42)
     assert (len(train), len(evaluation)) == (5584, 1396)
     assert [pair["id"] for pair in train] == expected["train"]["id"]
@@ -85,13 +85,13 @@ def test_pool_holds_no_evaluation_passage():
     assert negative_pool(train, pairs_of([["shared", "c"]])) == ["a", "b"]
 
 
-def test_a_split_that_leaves_a_side_empty_is_one_sentence(make_profile):
+def test_a_split_that_leaves_a_side_empty_is_one_sentence():
     with pytest.raises(UserError, match="cannot be split by passage"):
-        split_pairs(pairs_of([["same"], ["same"], ["SAME"]]), make_profile())
+        split_pairs(pairs_of([["same"], ["same"], ["SAME"]]), "passage", 0.2, 42)
     with pytest.raises(UserError, match="cannot be split by query"):
-        split_pairs(pairs_of([["one"]]), make_profile(SPLIT_KEY="query"))
+        split_pairs(pairs_of([["one"]]), "query", 0.2, 42)
     with pytest.raises(UserError, match="EVAL_SHARE=0.95"):
-        split_pairs(pairs_of([["one"], ["two"], ["three"]]), make_profile(SPLIT_KEY="query", EVAL_SHARE=0.95))
+        split_pairs(pairs_of([["one"], ["two"], ["three"]]), "query", 0.95, 42)
 
 
 def test_fifty_negatives_for_the_articles_queries_take_under_two_seconds():
@@ -106,8 +106,8 @@ def test_training_file(make_profile, tmp_path):
     path = write_jsonl(tmp_path / "p.jsonl", make_pairs(12))
     profile = make_profile(DATASET=path)
     pairs = [pair | {"id": f"q{i}"} for i, pair in enumerate(make_pairs(12))]
-    rows = training_rows(pairs, negative_pool(pairs, []), 5, profile)
-    said = save_training_rows(rows, 5, profile)
+    rows = training_rows(pairs, negative_pool(pairs, []), 5, profile.instruction, profile.seed)
+    said = save_training_rows(rows, 5, profile.training_file(5))
     saved = [json.loads(line) for line in profile.training_file(5).read_text().splitlines()]
     assert saved == rows
     assert list(saved[0]) == ["query", "pos", "neg", "id", "prompt"]
@@ -117,7 +117,7 @@ def test_training_file(make_profile, tmp_path):
 
 def test_a_short_list_is_said_not_filled(make_profile):
     pairs = pairs_of([["a"], ["b", "c"], ["d"]])
-    rows = training_rows(pairs, negative_pool(pairs, []), 3, make_profile())
+    rows = training_rows(pairs, negative_pool(pairs, []), 3, make_profile().instruction, make_profile().seed)
     assert [len(row["neg"]) for row in rows] == [3, 2, 3]
-    said = save_training_rows(rows, 3, make_profile())
+    said = save_training_rows(rows, 3, make_profile().training_file(3))
     assert "1 of them have fewer than 3 negatives, the fewest 2" in said

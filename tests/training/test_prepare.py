@@ -8,7 +8,7 @@ from conftest import make_rows, write_jsonl
 
 from helpers.base.errors import UserError
 from helpers.base.files import write_json
-from helpers.sampling.training_set import read_training_file
+from helpers.sampling.training_set import read_training_rows
 from helpers.training.plan import activation_bytes, count_parameters, make_plan
 from helpers.training.prepare import check_device, check_processes, prepare
 from helpers.training.record import check_place, make_record, record_file, take_place
@@ -44,7 +44,7 @@ def test_a_row_that_is_not_sound_is_named(profile, line, sentence):
     with path.open("a") as file:
         file.write(line + "\n")
     with pytest.raises(UserError, match=sentence) as error:
-        read_training_file(10, profile)
+        read_training_rows(profile.training_file(10), profile.instruction, profile.group_size)
     assert str(path) in str(error.value)
     assert len(str(error.value).splitlines()) == 1
 
@@ -62,7 +62,7 @@ def test_files_that_are_no_training_set(profile):
         else:
             path.write_bytes(content)
         with pytest.raises(UserError, match=sentence):
-            read_training_file(10, profile)
+            read_training_rows(profile.training_file(10), profile.instruction, profile.group_size)
 
 
 def test_a_model_in_the_way(profile, monkeypatch):
@@ -177,7 +177,7 @@ def test_the_audit_is_told_before_a_training(profile):
         (rows[0]["pos"][0], "1 of 1 evaluation positives trained "),
     ):
         evaluation = [{"id": "e", "query": "q", "positive": [positive]}]
-        save_eval_set(build_eval_rows(evaluation, profile), corpus_rows(evaluation), profile)
+        save_eval_set(build_eval_rows(evaluation, profile.instruction), corpus_rows(evaluation), profile.data_dir)
         assert sourced(prepare(10, profile))[0].startswith(f"audit      {verdict}")
 
 
