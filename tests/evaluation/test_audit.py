@@ -59,8 +59,8 @@ def test_nothing_is_found_where_nothing_is(tiny_bert):
         ([row("a", [LONG + " " + OTHERS[0]], [])], OTHERS[1], "passages cut at 24 tokens", 1),
     ],
 )
-def test_each_finding(profile, tiny_bert, rows, gold, what, count):
-    found = counts(rows, task(gold), tiny_bert, 24, 24)
+def test_each_finding(tiny_bert, rows, gold, what, count):
+    found = counts(rows, task(gold), tiny_bert)
     assert [found[name] for name in found if name.startswith(what)] == [count]
 
 
