@@ -7,10 +7,11 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
-from conftest import make_pairs, run_bash, run_python, table_of, write_jsonl
-from loopback_hub import BERT, BERT_COMMIT, BGE_M3, MSMARCO
+from conftest import BASE_MODEL, make_pairs, run_bash, run_python, table_of, write_jsonl
+from loopback_hub import BERT, BGE_M3, MSMARCO
 from safetensors.numpy import load_file
 
+import helpers.__main__ as commands
 from helpers.base.profile import ROOT
 from helpers.base.trec import read_qrels, read_run
 from helpers.evaluation.metrics import average, score_queries
@@ -166,7 +167,7 @@ def test_executed_notebooks_are_tidy(series):
 
 def test_outputs_are_stored(series, project):
     _, output, settings, _ = series
-    done = run_python(project, "-m", "helpers.notebook", "store", **settings)
+    done = run_python(project, "-m", "helpers", "store", **settings)
     assert done.returncode == 0, done.stderr
     for path in sorted((project / "notebooks").glob("*.ipynb")):
         executed = min((output / "notebooks").glob(f"{path.stem}*"))
@@ -184,7 +185,7 @@ def test_another_number_of_negatives(series, project):
     _, output, settings, _ = series
 
     def notebook(*words):
-        return run_python(project, "-m", "helpers.notebook", "run", *words, **settings)
+        return run_python(project, "-m", "helpers", "notebook", *words, **settings)
 
     assert notebook("01_build_train_dataset", "neg_num=25").returncode == 0
     missing = notebook("04_eval_neg10", "name=neg25")
@@ -205,47 +206,49 @@ def test_another_number_of_negatives(series, project):
 
 
 COMMANDS = {
-    "helpers.base.profile": (["{}"], r"^PROFILE=msmarco$"),
-    "helpers.encoding.models": (["{}"], rf"/snapshots/{BERT_COMMIT}$"),
-    "helpers.evaluation.audit": (["10"], r"^verdict: "),
-    "helpers.evaluation.metrics": (["{data}/qrels.trec", "{output}/runs/neg10.trec"], r"^recall@100\t0\.[5-9]"),
-    "helpers.evaluation.metrics ": (["--article"], r"^neg50\tndcg@10\t0\.\d{4}$"),
-    "helpers.evaluation.report": (["{}"], r"^reference +bge-m3 +0\.\d{4} "),
-    "helpers.training.prepare": (["output", "26"], r"^$"),
-    "helpers.training.publish": (["neg10", "you/your-model"], r"^ +[\d,]+  model\.safetensors$"),
-    "helpers.training.checkpoints": (["{output}/bert-base-uncased_neg10"], r"/checkpoint-23$"),
-    "helpers.training.card": (["10"], r"^$"),
-    "helpers.benchmarks.encode": (["neg10"], r"^sentence-transformers +[\d.]+ texts/s"),
-    "helpers.benchmarks.search": (["2000"], r"^2,000 vectors of 384, 3 MB on disk"),
+    "settings": r"^PROFILE=msmarco$",
+    "audit neg10": r"^verdict: ",
+    "metrics {data}/qrels.trec {output}/runs/neg10.trec": r"^recall@100\t0\.[5-9]",
+    "metrics --article": r"^neg50\tndcg@10\t0\.\d{4}$",
+    "report": r"^reference +bge-m3 +0\.\d{4} ",
+    "check neg26": r"^$",
+    "publish neg10 you/your-model": r"^ +[\d,]+  model\.safetensors$",
+    "benchmark encode neg10": r"^sentence-transformers +[\d.]+ texts/s",
+    "benchmark search 2000": r"^2,000 vectors of 384, 3 MB on disk",
 }
-ON_THE_WAY = {
-    "helpers.notebook",
-    "helpers.training.finetune",
-    "helpers.training.log",
-    "helpers.installed",
-}  # run_all.sh has run them
+ON_THE_WAY = {"prepare", "log", "notebook", "store", "grad-cache"}  # run_all.sh or another test has run them
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_in_a_process_of_its_own(series, project, command):
     data, output, settings, _ = series
-    words, said = COMMANDS[command]
-    words = [word.format("", data=data, output=output) for word in words if word != "{}"]
-    done = run_python(project, "-m", command.strip(), *words, **settings | {"HF_HUB_OFFLINE": 1})
+    words = [word.format(data=data, output=output) for word in command.split()]
+    done = run_python(project, "-m", "helpers", *words, **settings | {"HF_HUB_OFFLINE": 1})
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.search(said, done.stdout, re.M), done.stdout
+    assert re.search(COMMANDS[command], done.stdout, re.M), done.stdout
 
 
 def test_no_command_is_left_out():
-    modules = (path for path in (ROOT / "helpers").rglob("*.py") if "__main__" in path.read_text())
-    names = {path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in modules}
-    assert names == {command.strip() for command in COMMANDS} | ON_THE_WAY | {"helpers.benchmarks.grad_cache"}
+    names = {
+        command.name or command.callback.__name__.replace("_", "-")
+        for door in (commands.door, commands.benchmarks)
+        for command in door.registered_commands
+    }
+    assert names == ON_THE_WAY | {words.removeprefix("benchmark ").split()[0] for words in COMMANDS}
+
+
+def test_the_door_lists_its_commands_and_says_what_is_wrong(project):
+    listed = run_python(project, "-m", "helpers").stdout
+    assert all(f"  {command.split()[0]}  " in listed for command in COMMANDS)
+    assert "..." not in listed.partition("Commands:")[2]  # each fits on its line
+    wrong = run_python(project, "-m", "helpers", "metrics", "qrels")
+    assert (wrong.returncode, wrong.stdout, len(wrong.stderr.splitlines())) == (2, "", 1)
 
 
 def test_what_needs_a_card_says_so(project):
     import torch
 
-    done = run_python(project, "-m", "helpers.benchmarks.grad_cache")
+    done = run_python(project, "-m", "helpers", "benchmark", "grad-cache")
     if torch.cuda.is_available():
         assert "batch 256" in done.stdout
     else:
@@ -254,7 +257,7 @@ def test_what_needs_a_card_says_so(project):
 
 def test_a_model_is_pushed_and_comes_back(series, project, articles_hub):
     _, output, settings, _ = series
-    words = ("-m", "helpers.training.publish", "neg10", "you/your-model", "--push")
+    words = ("-m", "helpers", "publish", "neg10", "you/your-model", "--push")
     done = run_python(project, *words, **settings)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
     assert "you/your-model was not pushed" in done.stderr
@@ -268,7 +271,7 @@ def test_a_model_is_pushed_and_comes_back(series, project, articles_hub):
     folder = output / "bert-base-uncased_neg10"
     assert repo.files["model.safetensors"] == (folder / "model.safetensors").read_bytes()
     more = {"HF_TOKEN": "hf_token", "BASE_MODEL": "you/your-model", "BASE_REVISION": ""}
-    done = run_python(project, "-m", "helpers.encoding.models", **settings | more)
+    done = run_python(project, "-c", BASE_MODEL, **settings | more)
     assert done.returncode == 0, done.stderr
     assert (
         load_file(Path(done.stdout.strip()) / "model.safetensors").keys()
@@ -337,7 +340,11 @@ def test_a_bad_row_is_one_sentence(project, tmp_path):
     )
 
 
-def test_the_two_scripts_differ_in_their_number():
-    ten, fifty = (ROOT / f"finetune_neg{neg_num}.sh" for neg_num in (10, 50))
-    number = r"(neg\w*(?: ?= ?)?|: )%s\b"
-    assert re.sub(number % 10, r"\1NN", ten.read_text()) == re.sub(number % 50, r"\1NN", fifty.read_text())
+def test_the_scripts_are_equal_but_for_the_line_that_names_the_training():
+    commands = {}
+    for path in ROOT.glob("finetune_*.sh"):
+        named = re.search(r"^neg_num=(\d+)$", script := path.read_text(), re.M)
+        assert path.name == f"finetune_neg{named[1]}.sh"
+        commands[path.name] = script[script.index("set -euo pipefail") :].replace(named[0], "")
+    assert len(commands) == 2
+    assert len(set(commands.values())) == 1

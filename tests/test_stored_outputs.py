@@ -37,7 +37,7 @@ def same(a, b):
 )
 def test_the_tables_are_what_the_code_prints(project, words):
     stem, *_ = words.split()
-    done = run_python(project, "-m", "helpers.notebook", "run", *words.split(), PROFILE="demo")
+    done = run_python(project, "-m", "helpers", "notebook", *words.split(), PROFILE="demo")
     assert done.returncode == 0, done.stderr
     [executed] = (project / "output" / "demo" / "notebooks").glob(f"{stem}*.ipynb")
     cells = [c for c in nbformat.read(executed, 4).cells if "injected-parameters" not in c.metadata.get("tags", [])]

@@ -298,11 +298,12 @@ def test_scripts_started_at_once(new_run, tiny_bert):
     assert errors[statuses.index(2)] == (
         f"error: {folders[0]} is being trained by another process; wait until it has ended, or end it.\n"
     )
+    assert (run.output / "finetune_neg10.log").read_text().endswith(f"finished: {folders[0]}\n")
     for folder in folders:
         assert (folder / "modules.json").exists()
         assert [point["step"] for point in read_points(folder) if "ndcg@10" in point][:2] == [4, 8]
     [cut] = run.output.glob("tiny-bert-first1-*")
-    names = {".neg10.lock", ".neg50.lock", cut.name, *(folder.name for folder in folders)}
+    names = {cut.name, *(name for folder in folders for name in (folder.name, f".{folder.name}.lock"))}
     assert {path.name for path in run.output.iterdir()} == names | {"finetune_neg10.log", "finetune_neg50.log"}
 
 
