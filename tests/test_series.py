@@ -129,24 +129,6 @@ def table_printed(done):
     return done.stdout.splitlines()[-5:]
 
 
-def test_a_second_time_without_a_network(series, project, articles_hub):
-    """The same numbers; and what was encoded with models that are not trained anew is found again."""
-    _, output, settings, first = series
-    asked = len(articles_hub.asked)
-
-    def vectors_of_the_others():
-        paths = (path for path in (output / "vectors").iterdir() if "_neg" not in path.name)
-        return {path.name: path.stat().st_mtime_ns for path in paths}
-
-    vectors = vectors_of_the_others()
-    assert len(vectors) == (2 * 2 + 1) * 2  # two models, queries and passages, and queries without the instruction
-    second = run_bash(project / "run_all.sh", **settings | {"HF_HUB_OFFLINE": 1, "FORCE": 1})
-    assert second.returncode == 0, second.stdout + second.stderr
-    assert table_printed(second) == table_printed(first)
-    assert len(articles_hub.asked) == asked
-    assert vectors_of_the_others() == vectors
-
-
 def test_executed_notebooks_are_tidy(series):
     paths = sorted((series[1] / "notebooks").iterdir())
     assert [path.stem for path in paths] == [
@@ -180,29 +162,45 @@ def test_outputs_are_stored(series, project):
         assert [cell.get("outputs") for cell in stored] != [cell.get("outputs") for cell in source]
 
 
-def test_another_number_of_negatives(series, project):
-    """neg_num edited in 01, a copy of a script with it, the name in 04; and what is said on the way can be followed."""
+def test_a_second_time_without_a_network_and_with_another_number(series, project, articles_hub):
+    """neg_num edited in 01, a copy of a script with it, the name in 04; what was made before is found again."""
     _, output, settings, _ = series
+    settings = settings | {"HF_HUB_OFFLINE": 1}
+    asked = len(articles_hub.asked)
 
     def notebook(*words):
-        return run_python(project, "-m", "helpers", "notebook", *words, **settings)
+        done = run_python(project, "-m", "helpers", "notebook", *words, **settings)
+        return done.returncode, done.stderr
 
-    assert notebook("01_build_train_dataset", "neg_num=25").returncode == 0
-    missing = notebook("04_eval_neg10", "name=neg25")
-    assert missing.stderr.endswith(
-        "copy finetune_neg10.sh to finetune_neg25.sh, set neg_num=25 in it, and run it first.\n"
-    )
+    def results():
+        kept = {path.stem: json.loads(path.read_text()) for path in (output / "results").iterdir()}
+        return {name: result["metrics"] for name, result in kept.items()}
+
+    def vectors():
+        return {path.name: path.stat().st_mtime_ns for path in (output / "vectors").iterdir()}
+
+    before = results(), vectors()
+    assert len(vectors()) == (2 * 4 + 1) * 2  # four models, queries and passages, and queries without the instruction
+    for words in (["01_build_train_dataset", "neg_num=25"], ["02_build_eval_dataset"], ["03_eval_raw_bert"]):
+        assert notebook(*words) == (0, "")
+    status, said = notebook("04_eval_neg10", "name=neg25")
+    assert (status, len(said.splitlines())) == (2, 1)
+    assert "finetune_neg25.sh" in said
     script = project / "finetune_neg25.sh"
     script.write_text(project.joinpath("finetune_neg10.sh").read_text().replace("neg_num=10", "neg_num=25"))
     done = run_bash(script, **settings)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith(f"finished: {output}/bert-base-uncased_neg25\n")
-    done = notebook("04_eval_neg10", "name=neg25")
-    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(f"{output}/bert-base-uncased_neg25\n")
+    assert (results(), vectors()) == before
+    assert notebook("04_eval_neg10", "name=neg25") == (0, "")
     result = json.loads((output / "results" / "neg25.json").read_text())
     assert result["model"] == "output/msmarco/bert-base-uncased_neg25"
     for path in (script, output / "results" / "neg25.json", output / "runs" / "neg25.trec"):
         path.unlink()
+    assert notebook("06_eval_bge_m3") == (0, "")
+    assert results() == before[0]
+    assert before[1].items() <= vectors().items()
+    assert len(articles_hub.asked) == asked
 
 
 COMMANDS = {
@@ -252,7 +250,7 @@ def test_what_needs_a_card_says_so(project):
     if torch.cuda.is_available():
         assert "batch 256" in done.stdout
     else:
-        assert done.stderr.startswith("error: This measures the memory of a CUDA card, and there is none")
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
 
 
 def test_a_model_is_pushed_and_comes_back(series, project, articles_hub):
@@ -260,7 +258,6 @@ def test_a_model_is_pushed_and_comes_back(series, project, articles_hub):
     words = ("-m", "helpers", "publish", "neg10", "you/your-model", "--push")
     done = run_python(project, *words, **settings)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
-    assert "you/your-model was not pushed" in done.stderr
     done = run_python(project, *words, **settings | {"HF_TOKEN": "hf_token", "HF_HUB_DISABLE_XET": 1})
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith(f"pushed: {articles_hub.url}/you/your-model/commit/")
@@ -284,11 +281,8 @@ def test_a_second_run_does_not_overwrite_models(series, project):
     before = (output / "bert-base-uncased_neg10" / "model.safetensors").stat().st_mtime_ns
     for script in ("run_all.sh", "finetune_neg10.sh"):
         done = run_bash(project / script, **settings)
-        assert done.returncode == 2
-        assert done.stderr == (
-            f"error: {output}/bert-base-uncased_neg10 holds the model of an earlier run; "
-            "FORCE=1 replaces it, RESUME=1 goes on with it.\n"
-        )
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+        assert done.stderr.startswith(f"error: {output}/bert-base-uncased_neg10 ")
     assert (output / "bert-base-uncased_neg10" / "model.safetensors").stat().st_mtime_ns == before
 
 
@@ -306,26 +300,25 @@ def test_scripts_say_what_is_missing(project, script, tmp_path, tiny_bert):
         assert len(done.stderr.splitlines()) == 1
         return done.stderr
 
-    assert f"with neg_num = {neg_num} first" in complaint()
+    assert f"training_neg_{neg_num}.json" in complaint()
     row = {"query": "q", "pos": ["p"], "neg": ["n"] * 3, "id": "1", "prompt": INSTRUCTION}
     write_jsonl(data / f"training_neg_{neg_num}.json", [row | {"neg": ["n"] * 7}, row])
-    assert "line 2: 3 negatives, but GROUP_SIZE=8 draws 7" in complaint()
-    assert "EPOCHS='soon'" in complaint(EPOCHS="soon")
+    assert f"training_neg_{neg_num}.json, line 2: " in complaint()
+    assert "EPOCHS" in complaint(EPOCHS="soon")
 
 
 @pytest.mark.parametrize(
-    ("settings", "sentence"),
+    ("settings", "beginning"),
     [
-        ({"PROFILE": "nope"}, "error: PROFILE=nope: there is no profiles/nope.env"),
-        ({"DATASET": "/no/such.csv"}, "error: DATASET=/no/such.csv: no such file"),
-        ({"PROFILE": "test", "DATASET": "namespace-Pt/msmarco"}, "or run PROFILE=demo, which needs no hub."),
+        ({"PROFILE": "nope"}, "error: PROFILE=nope: "),
+        ({"DATASET": "/no/such.csv"}, "error: DATASET=/no/such.csv: "),
+        ({"PROFILE": "test", "DATASET": "namespace-Pt/msmarco"}, "error: notebooks/01_build_train_dataset.ipynb: name"),
     ],
 )
-def test_run_all_says_what_is_wrong(project, settings, sentence):
+def test_run_all_says_what_is_wrong(project, settings, beginning):
     done = run_bash(project / "run_all.sh", **settings)
     assert done.returncode != 0
-    assert sentence in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith(beginning)
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -334,10 +327,8 @@ def test_a_bad_row_is_one_sentence(project, tmp_path):
     path.write_text('{"query": "q", "positive": "p"}\n{"query": "q2"}\n')
     done = run_bash(project / "run_all.sh", PROFILE="test", DATASET=path)
     assert done.returncode == 2
-    assert done.stderr == (
-        f"error: notebooks/01_build_train_dataset.ipynb: {path}, line 2: "
-        "'positive' is missing, empty or not a text or a list of texts.\n"
-    )
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith(f"error: notebooks/01_build_train_dataset.ipynb: {path}, line 2: ")
 
 
 def test_the_scripts_are_equal_but_for_the_line_that_names_the_training():

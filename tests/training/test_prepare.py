@@ -9,6 +9,7 @@ from conftest import make_rows, write_jsonl
 from helpers.base.errors import UserError
 from helpers.base.files import write_json
 from helpers.sampling.training_set import read_training_rows
+from helpers.training.checkpoints import mark_whole
 from helpers.training.plan import activation_bytes, count_parameters, make_plan
 from helpers.training.prepare import check_device, check_processes, prepare
 from helpers.training.record import check_place, make_record, record_file, take_place
@@ -130,6 +131,16 @@ def test_the_script_is_told_what_it_needs(make_profile, tiny_bert):
         f"--nnodes 2 --node_rank 1 --master_addr {profile.master_addr} --master_port {profile.master_port} "
         f"--save_steps {profile.save_steps} --use_cpu True"
     )
+
+
+def test_a_resume_without_a_whole_checkpoint_is_one_sentence(profile, monkeypatch):
+    write_jsonl(profile.training_file(10), make_rows(20, 10))
+    (profile.tuned_model(10) / "checkpoint-4").mkdir(parents=True)
+    monkeypatch.setenv("RESUME", "1")
+    with pytest.raises(UserError, match="neg10 has no whole checkpoint to go on from; start again with FORCE=1"):
+        prepare(10, profile)
+    mark_whole(profile.tuned_model(10) / "checkpoint-4")
+    assert sourced(prepare(10, profile), "OPTIONS")[-1] == str(profile.tuned_model(10) / "checkpoint-4")
 
 
 def test_nothing_is_touched_before_the_training(profile, monkeypatch):
