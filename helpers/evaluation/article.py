@@ -3,6 +3,8 @@
 `helpers.evaluation.metrics` has the standard ones. What differs is told and shown in `07_compare_models`.
 """
 
+from sklearn.metrics import ndcg_score
+
 from helpers.base import Qrels, Run, ranking
 
 CUTOFFS = (1, 10)
@@ -19,8 +21,6 @@ def article_metrics(qrels: Qrels, run: Run) -> dict[str, float]:
     Source: https://github.com/JieShenAI/csdn/tree/main/25/04/embedding_finetune, `eval_train_neg10.ipynb`. One thing
     cannot be had from ids: there the corpus keeps four passages twice, and matching by text lets both copies count.
     """
-    from sklearn.metrics import ndcg_score
-
     totals = {f"{name}@{k}": 0.0 for name in ("recall", "mrr", "ndcg") for k in CUTOFFS}
     for query_id, scores in run.items():
         found = ranking(scores)[:DEPTH]

@@ -3,11 +3,12 @@
 from pathlib import Path
 from statistics import fmean
 
+from ir_measures import RR, R, Success, iter_calc, nDCG
+
 from helpers.base import DEPTH, Profile, Qrels, Run, UserError, read_qrels, read_run
 from helpers.evaluation.article import article_metrics
 
 CUTOFFS = (1, 10, DEPTH)
-
 MEASURES = [f"{name}@{k}" for name in ("hit", "recall", "mrr", "ndcg") for k in CUTOFFS]
 
 
@@ -17,20 +18,15 @@ def score_queries(qrels: Qrels, run: Run) -> dict[str, dict[str, float]]:
     The values are trec_eval's, by ir-measures (https://ir-measur.es). Its `RR@k` breaks ties otherwise than trec_eval,
     so MRR@k is taken from `RR`, 1 over the rank of the first positive, which is 0 where that rank is beyond k.
     """
-    from ir_measures import RR, R, Success, iter_calc, nDCG
-
-    names = {
-        measure @ k: f"{name}@{k}"
-        for name, measure in (("hit", Success), ("recall", R), ("ndcg", nDCG))
-        for k in CUTOFFS
-    }
+    families = {"hit": Success, "recall": R, "ndcg": nDCG}
+    names = {measure @ k: f"{name}@{k}" for name, measure in families.items() for k in CUTOFFS}
     values = {name: dict.fromkeys(qrels, 0.0) for name in MEASURES}
-    for score in iter_calc([*names, RR], qrels, run):
-        if score.measure == RR:
+    for query_id, measure, value in iter_calc([*names, RR], qrels, run):
+        if measure == RR:
             for k in CUTOFFS:
-                values[f"mrr@{k}"][score.query_id] = score.value if score.value * k >= 1 else 0.0
+                values[f"mrr@{k}"][query_id] = value if value * k >= 1 else 0.0
         else:
-            values[names[score.measure]][score.query_id] = score.value
+            values[names[measure]][query_id] = value
     return values
 
 
@@ -40,13 +36,9 @@ def average(per_query: dict[str, dict[str, float]]) -> dict[str, float]:
 
 
 def score_files(qrels_path: Path, run_path: Path, article: bool = False) -> str:
-    """Return the mean measures of a TREC run, one measure<TAB>value a line.
+    """Return the mean measures of a TREC run, one measure<TAB>value a line; with `article`, by its own definitions.
 
-    Args:
-        article: by the article's own definitions.
-
-    Raises:
-        UserError: a file is not in TREC format, or they have no query in common.
+    Raises UserError: a file is not in TREC format, or they have no query in common.
     """
     qrels = read_qrels(qrels_path)
     run = _matching(qrels, run_path)
@@ -54,10 +46,9 @@ def score_files(qrels_path: Path, run_path: Path, article: bool = False) -> str:
 
 
 def article_report(profile: Profile) -> str:
-    """Return the article's measures of all saved runs, a row a model.
+    """Return the article's measures of all saved runs, as `score_files` with the model before each line.
 
-    Raises:
-        UserError: there are no runs, or they are of another evaluation set.
+    Raises UserError: there are no runs, or they are of another evaluation set.
     """
     runs = sorted((profile.output_dir / "runs").glob("*.trec"))
     if not runs:

@@ -1,6 +1,7 @@
 """Ask the corpus a question, and see what each model answers."""
 
 import pandas as pd
+from ipywidgets import Text, interact
 
 from helpers.base import ranking
 from helpers.encoding.encoder import Embedder
@@ -12,10 +13,9 @@ TOP = 5
 
 
 class Corpora:
-    """One corpus as several models see it."""
+    """One corpus as several models see it: by name each model, with an index of its vectors of the corpus."""
 
     def __init__(self, eval_set: EvalSet, models: dict[str, tuple[Embedder, Index]]):
-        """Take the evaluation set, and by name each model with an index of its vectors of the corpus."""
         self.eval_set = eval_set
         self.models = models
         self.docids = list(eval_set.corpus)
@@ -29,22 +29,16 @@ class Corpora:
         gold = self.eval_set.qrels.get(self.asked.get(normalise(question), ""), {})
         columns = {}
         for name, (embedder, index) in self.models.items():
-            run = search(index, embedder.encode_question(question), ["asked"], self.docids, TOP)
+            scores = search(index, embedder.encode_question(question), ["asked"], self.docids, TOP)["asked"]
             columns[name] = [
-                f"{'★ ' if docid in gold else ''}{excerpt(self.eval_set.corpus[docid])} ({run['asked'][docid]:.2f})"
-                for docid in ranking(run["asked"])
+                f"{'★ ' if docid in gold else ''}{excerpt(self.eval_set.corpus[docid])} ({scores[docid]:.2f})"
+                for docid in ranking(scores)
             ]
         table = pd.DataFrame.from_dict(columns, orient="index").T
         return table.set_index(pd.RangeIndex(1, len(table) + 1, name="rank"))
 
 
 def search_box(corpora: Corpora, question: str) -> None:
-    """Show a box to type a question into, with the answer below; nothing where widgets do not live.
-
-    Args:
-        question: the first one.
-    """
-    from ipywidgets import Text, interact
-
+    """Show a box with a first question to type over, and its answer below; nothing where widgets do not live."""
     box = Text(question, description="Question", continuous_update=False, layout={"width": "100%"})
     interact(corpora.ask, question=box)

@@ -1,8 +1,11 @@
 """How sure a mean and a difference are, over the queries at hand."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import fmean
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import bootstrap, ttest_rel
 
 LEVEL = 0.95
 RESAMPLES = 4_999
@@ -10,23 +13,13 @@ RESAMPLES = 4_999
 
 def bootstrap_interval(values: Sequence[float], seed: int) -> tuple[float, float]:
     """Return the 95 % percentile bootstrap interval of a mean over queries (Efron and Tibshirani 1993, chapter 13)."""
-    import numpy as np
-    from scipy.stats import bootstrap
-
-    result = bootstrap(
-        (np.asarray(values),),
-        np.mean,
-        n_resamples=RESAMPLES,
-        batch=500,
-        confidence_level=LEVEL,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+    low, high = bootstrap(
+        (values,), np.mean, n_resamples=RESAMPLES, batch=500, confidence_level=LEVEL, method="percentile", rng=seed
+    ).confidence_interval
+    return float(low), float(high)
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(NamedTuple):
     """The mean of `a - b` over queries, half the width of its interval, and the p of the paired t-test.
 
     Both are corrected for the number of pairs tested, so that the interval is without 0 where p is below 0.05.
@@ -38,19 +31,15 @@ class Difference:
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float], pairs: int = 1) -> Difference:
-    """Compare two models query by query with the paired t-test, as one of several pairs.
+    """Compare two models query by query with the paired t-test, as one of several `pairs` of models.
+
+    `a` and `b` are their values for the same queries, in the same order; at least two. Without any difference p is 1.
 
     On means over queries of retrieval measures the test errs as often as it claims to (Urbano, Lima and Hanjalic 2019,
     "Statistical Significance Testing in Information Retrieval", SIGIR). Bonferroni's correction (Dunn 1961, "Multiple
     Comparisons Among Means") multiplies p by the number of pairs and widens the intervals until all of them hold at
-    once in 95 % of cases. Values that differ nowhere have p = 1.
-
-    Args:
-        a, b: the values of the two models for the same queries, in the same order; at least two.
-        pairs: how many pairs of models are tested.
+    once in 95 % of cases.
     """
-    from scipy.stats import ttest_rel
-
     differences = [x - y for x, y in zip(a, b, strict=True)]
     if len(set(differences)) == 1:  # no variance; the test would divide by it
         return Difference(differences[0], 0.0, 1.0 if differences[0] == 0 else 0.0)
