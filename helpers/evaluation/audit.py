@@ -1,10 +1,11 @@
 """What to know about a training and an evaluation set before believing a number."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Container, Iterable, Sized
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from datasketch import MinHash, MinHashLSH
 
 from helpers.base import Profile
 from helpers.encoding.encoder import token_lengths
@@ -32,63 +33,60 @@ class Finding:
 def audit(rows: list[dict], eval_set: EvalSet, folder: Path, query_max_len: int, passage_max_len: int) -> list[Finding]:
     """Count what could make a training or an evaluation unfair or unclear.
 
-    Distractors are left alone: nobody is trained or judged on them.
-
-    Args:
-        rows: training rows with `query`, `pos`, `neg` and `prompt`, the instruction of all queries.
-        folder: of the model whose tokenizer cuts the texts.
-        query_max_len, passage_max_len: tokens.
+    Rows have `query`, `pos`, `neg` and `prompt`, the instruction of all queries. The tokenizer of the model in `folder`
+    cuts the texts at so many tokens. Distractors are left alone: nobody is trained or judged on them.
     """
     trained = [text for row in rows for text in row["pos"]]
     evaluated = [eval_set.corpus[docid] for docids in eval_set.qrels.values() for docid in docids]
-    passages = distinct(trained + evaluated)
-    positives, gold = ({normalise(text) for text in texts} for texts in (trained, evaluated))
-    against = {normalise(text): text for row in rows for text in row["neg"]}
-    trained_on = (positives | against.keys()) - gold
-    near = near_duplicates([*passages, *against.values()])
+    standing = pd.Series(trained + evaluated)
+    passages = distinct(standing)
     queries = [*(row["query"] for row in rows), *eval_set.queries.values()]
-    asked = [rows[0]["prompt"] + text for text in queries]
+    texts = queries + passages
+    positives, gold = set(map(normalise, trained)), set(map(normalise, evaluated))
+    against = {normalise(text): text for row in rows for text in row["neg"]}
+    near = near_duplicates([*passages, *against.values()])
+    near_training = {other for key in (positives | against.keys()) - gold for other in near[key]}
+    too_near = [row["query"] for row in rows if _near_negative(row, near)]
 
-    def finding(what: str, found: list[str], of: int, *, harmful: bool = False) -> Finding:
-        return Finding(what, len(found), of, found[0] if found else "", harmful)
+    def among(what: str, texts: list[str], keys: Container[str], harmful: bool = False) -> Finding:
+        return _finding(what, [text for text in texts if normalise(text) in keys], texts, harmful)
 
-    def among(what: str, texts: list[str], found: Callable[[str], object], *, harmful: bool = False) -> Finding:
-        return finding(what, [text for text in texts if found(normalise(text))], len(texts), harmful=harmful)
-
-    leak = "evaluation positives trained on as"
-    garbled = list(filter(is_garbled, queries + passages))
-    both = [text for text in passages if normalise(text) in positives and normalise(text) in against]
-    near_negatives = [row["query"] for row in rows if _near_negative(row, near)]
     return [
-        finding("positives that stand twice or more", _repeated(trained + evaluated), len(trained) + len(evaluated)),
-        among("passages with a near duplicate", passages, near.__getitem__),
-        among(f"{leak} positives", evaluated, positives.__contains__, harmful=True),
-        among(f"{leak} negatives", evaluated, against.__contains__, harmful=True),
-        among(
-            "evaluation positives with a near duplicate in training",
-            evaluated,
-            lambda key: not near[key].isdisjoint(trained_on),
-            harmful=True,
-        ),
-        finding("passages gold for one query and negative for another", both, len(positives)),
-        finding(
-            "training queries with a negative that nearly equals their positive",
-            near_negatives,
-            len(rows),
-            harmful=True,
-        ),
-        finding("texts with mojibake, which FIX_TEXT=1 repairs", garbled, len(queries) + len(passages), harmful=True),
-        finding(f"passages of less than {SHORT} words", [t for t in passages if len(t.split()) < SHORT], len(passages)),
-        _cut("queries", asked, folder, query_max_len),
+        _finding("positives that stand twice or more", standing[standing.map(normalise).duplicated()], standing),
+        among("passages with a near duplicate", passages, {key for key, others in near.items() if others}),
+        among("evaluation positives trained on as positives", evaluated, positives, harmful=True),
+        among("evaluation positives trained on as negatives", evaluated, against, harmful=True),
+        among("evaluation positives with a near duplicate in training", evaluated, near_training, harmful=True),
+        among("passages gold for one query and negative for another", distinct(trained), against),
+        _finding("training queries with a negative that nearly equals their positive", too_near, rows, harmful=True),
+        _finding("texts with mojibake, which FIX_TEXT=1 repairs", filter(is_garbled, texts), texts, harmful=True),
+        _finding(f"passages of less than {SHORT} words", [t for t in passages if len(t.split()) < SHORT], passages),
+        _cut("queries", [rows[0]["prompt"] + text for text in queries], folder, query_max_len),
         _cut("passages", passages, folder, passage_max_len),
     ]
+
+
+def _finding(what: str, found: Iterable[str], of: Sized, harmful: bool = False) -> Finding:
+    examples = list(found)
+    return Finding(what, len(examples), len(of), next(iter(examples), ""), harmful)
+
+
+def _near_negative(row: dict, near: dict[str, set[str]]) -> bool:
+    negatives = {normalise(text) for text in row["neg"]}
+    return any(({key} | near[key]) & negatives for key in map(normalise, row["pos"]))
+
+
+def _cut(what: str, texts: list[str], folder: Path, limit: int) -> Finding:
+    lengths = token_lengths(texts, folder)
+    cut = [length - limit for length in lengths if length > limit]
+    lost = f"{sum(cut) / sum(lengths):.0%} of all their tokens are not read" if cut else ""
+    return Finding(f"{what} cut at {limit} tokens", len(cut), len(texts), lost)
 
 
 def audit_of(neg_num: int, profile: Profile) -> list[Finding]:
     """Audit the profile's training set with `neg_num` negatives a query, and its evaluation set.
 
-    Raises:
-        UserError: one of them is missing or not sound.
+    Raises UserError: one of them is missing or not sound.
     """
     rows = read_training_rows(profile.training_file(neg_num), profile.instruction)
     folder = model_folder(profile.base_model, profile.base_revision)
@@ -97,11 +95,8 @@ def audit_of(neg_num: int, profile: Profile) -> list[Finding]:
 
 def audit_table(findings: list[Finding]) -> pd.DataFrame:
     """Return one row a finding: `count`, `of`, `share`, `example`."""
-    rows = [
-        {"count": f.count, "of": f.of, "share": f"{f.count / max(f.of, 1):.1%}", "example": f.example[:80]}
-        for f in findings
-    ]
-    return pd.DataFrame(rows, index=[f.what for f in findings])
+    rows = [(f.count, f.of, f"{f.count / max(f.of, 1):.1%}", f.example[:80]) for f in findings]
+    return pd.DataFrame(rows, index=[f.what for f in findings], columns=["count", "of", "share", "example"])
 
 
 def verdict(findings: list[Finding]) -> str:
@@ -116,9 +111,7 @@ def near_duplicates(texts: Iterable[str]) -> dict[str, set[str]]:
     Candidates come from MinHash (Broder 1997, "On the Resemblance and Containment of Documents") by the library
     datasketch; those whose Jaccard similarity really is `NEAR` or more remain.
     """
-    from datasketch import MinHash, MinHashLSH
-
-    shingles = {normalise(text): _shingles(normalise(text)) for text in texts}
+    shingles = {key: _shingles(key) for key in map(normalise, texts)}
     words = ([shingle.encode() for shingle in group] for group in shingles.values())
     sketches = dict(zip(shingles, MinHash.generator(words, num_perm=PERMUTATIONS), strict=True))
     index = MinHashLSH(threshold=NEAR - 0.2, num_perm=PERMUTATIONS)  # lower, so that few are overlooked
@@ -137,24 +130,3 @@ def near_duplicates(texts: Iterable[str]) -> dict[str, set[str]]:
 def _shingles(text: str) -> set[str]:
     words = text.split()
     return {" ".join(words[i : i + 3]) for i in range(max(1, len(words) - 2))}
-
-
-def _repeated(texts: list[str]) -> list[str]:
-    seen, repeated = set(), []
-    for text in texts:
-        if (key := normalise(text)) in seen:
-            repeated.append(text)
-        seen.add(key)
-    return repeated
-
-
-def _near_negative(row: dict, near: dict[str, set[str]]) -> bool:
-    negatives = {normalise(text) for text in row["neg"]}
-    return any(({normalise(text)} | near[normalise(text)]) & negatives for text in row["pos"])
-
-
-def _cut(what: str, texts: list[str], folder: Path, limit: int) -> Finding:
-    lengths = token_lengths(texts, folder)
-    cut = [length - limit for length in lengths if length > limit]
-    lost = f"{sum(cut) / sum(lengths):.0%} of all their tokens are not read" if cut else ""
-    return Finding(f"{what} cut at {limit} tokens", len(cut), len(texts), lost)

@@ -40,29 +40,20 @@ def score_files(qrels_path: Path, run_path: Path, article: bool = False) -> str:
 
     Raises UserError: a file is not in TREC format, or they have no query in common.
     """
-    qrels = read_qrels(qrels_path)
-    run = _matching(qrels, run_path)
-    return _lines(article_metrics(qrels, run) if article else average(score_queries(qrels, run)))
+    qrels, run = read_qrels(qrels_path), read_run(run_path)
+    if qrels.keys().isdisjoint(run):
+        raise UserError(f"{run_path} has no query in common with the qrels; give those of the run.")
+    means = article_metrics(qrels, run) if article else average(score_queries(qrels, run))
+    return "\n".join(f"{name}\t{value:.4f}" for name, value in means.items())
 
 
 def article_report(profile: Profile) -> str:
-    """Return the article's measures of all saved runs, as `score_files` with the model before each line.
+    """Return the article's measures of all saved runs, as `score_files`, with the model before each line.
 
     Raises UserError: there are no runs, or they are of another evaluation set.
     """
     runs = sorted((profile.output_dir / "runs").glob("*.trec"))
     if not runs:
         raise UserError(f"There are no runs in {profile.output_dir / 'runs'}; run notebooks 03 to 06 first.")
-    qrels = read_qrels(profile.data_dir / "qrels.trec")
-    return "\n".join(_lines(article_metrics(qrels, _matching(qrels, path)), f"{path.stem}\t") for path in runs)
-
-
-def _matching(qrels: Qrels, path: Path) -> Run:
-    run = read_run(path)
-    if qrels.keys().isdisjoint(run):
-        raise UserError(f"{path} has no query in common with the qrels; give those of the run.")
-    return run
-
-
-def _lines(means: dict[str, float], before: str = "") -> str:
-    return "\n".join(f"{before}{name}\t{value:.4f}" for name, value in means.items())
+    reports = {path.stem: score_files(profile.data_dir / "qrels.trec", path, article=True) for path in runs}
+    return "\n".join(f"{name}\t{line}" for name, report in reports.items() for line in report.splitlines())

@@ -1,32 +1,25 @@
 """Results as pictures."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+from sklearn.decomposition import PCA
 
 from helpers.base import DEPTH
 from helpers.evaluation.tables import results_table
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from torch import Tensor
-
-TICKS = (1, 2, 5, 10, 20, 50, 100)
-OTHER = "C2"  # of a model that has no colour of its own
-
-
 COLOURS = {"bm25": "C4", "raw": "0.75", "neg10": "C0", "neg50": "C1", "reference": "0.35"}  # a model keeps its colour
+OTHER = "C2"  # of a model that has no colour of its own
+TICKS = (1, 2, 5, 10, 20, 50, 100)
 
 
-def plot_recall_curves(curves: "pd.DataFrame") -> "Axes":
-    """Draw mean recall@k over k, a line a model.
-
-    Args:
-        curves: as `tables.recall_curves` returns them.
-    """
+def plot_recall_curves(curves: pd.DataFrame) -> Axes:
+    """Draw mean recall@k over k, a line a model, from `tables.recall_curves`."""
     axes = curves.plot(figsize=(6, 3.2), color=[COLOURS.get(name, OTHER) for name in curves], logx=True)
     axes.set(ylim=(0, 1), ylabel="recall@k", xticks=TICKS, xticklabels=TICKS)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
@@ -34,15 +27,22 @@ def plot_recall_curves(curves: "pd.DataFrame") -> "Axes":
     return axes
 
 
-def plot_outcomes(outcomes: "pd.DataFrame") -> "Axes":
-    """Draw wins, ties and losses as one bar a pair, with the counts in it.
+def plot_results(results: dict[str, dict]) -> Axes:
+    """Draw the results table as bars, a group a measure, a colour a model."""
+    table = results_table(results)
+    colours = [COLOURS.get(name, OTHER) for name in table.index]
+    axes = table.T.plot.bar(figsize=(9, 3.5), width=0.8, rot=0, color=colours)
+    axes.set(ylim=(0, 1), ylabel="mean over queries")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(table), frameon=False)
+    for bars in axes.containers:
+        axes.bar_label(bars, fmt="%.2f", fontsize=7)
+    return axes
 
-    Args:
-        outcomes: as `tables.outcomes_table` returns them.
-    """
-    axes = outcomes.iloc[::-1].plot.barh(
-        stacked=True, figsize=(7, 0.5 + 0.45 * len(outcomes)), color=["C2", "0.85", "C3"], width=0.7
-    )
+
+def plot_outcomes(outcomes: pd.DataFrame) -> Axes:
+    """Draw wins, ties and losses from `tables.outcomes_table` as one bar a pair, with the counts in it."""
+    size = (7, 0.5 + 0.45 * len(outcomes))
+    axes = outcomes.iloc[::-1].plot.barh(stacked=True, figsize=size, color=["C2", "0.85", "C3"], width=0.7)
     for bars in axes.containers:
         axes.bar_label(bars, label_type="center", fontsize=8, fmt=lambda count: f"{count:.0f}" if count else "")
     axes.set(xlabel="queries")
@@ -50,23 +50,20 @@ def plot_outcomes(outcomes: "pd.DataFrame") -> "Axes":
     return axes
 
 
-def plot_rank_moves(before: dict[str, int], after: dict[str, int], names: tuple[str, str]) -> "Axes":
-    """Draw each query by the rank of its first positive before and after, in squares that count the queries.
+def plot_rank_moves(before: dict[str, int], after: dict[str, int], names: tuple[str, str]) -> Axes:
+    """Draw each query by its rank with two models, `names`, in squares that count the queries.
 
-    Args:
-        before, after: query id -> rank, `DEPTH + 1` where the positive was not found.
-        names: of the two models.
+    `before` and `after` map a query id to the rank of its first positive, as `tables.first_ranks` returns it.
     """
-    import matplotlib.pyplot as plt
-
     edges = np.array([1, 2, 3, 6, 11, 21, 51, DEPTH + 1, DEPTH + 2])
     labels = ["1", "2", "3-5", "6-10", "11-20", "21-50", f"51-{DEPTH}", "not found"]
     counts, _, _ = np.histogram2d([after[q] for q in before], list(before.values()), bins=(edges, edges))
     _, axes = plt.subplots(figsize=(5.5, 4.5), layout="constrained")
     axes.imshow(np.sqrt(counts), cmap="Blues", origin="upper")  # of the roots, so that the small ones show
-    for row, column in zip(*np.nonzero(counts), strict=True):
-        dark = counts[row, column] > counts.max() / 3
-        axes.text(column, row, int(counts[row, column]), ha="center", va="center", color="white" if dark else "black")
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            colour = "white" if count > counts.max() / 3 else "black"
+            axes.text(column, row, f"{count:.0f}", ha="center", va="center", color=colour)
     axes.plot([-0.5, len(labels) - 0.5], [-0.5, len(labels) - 0.5], color="C3", linewidth=1)
     axes.set_xticks(range(len(labels)), labels, rotation=30)
     axes.set_yticks(range(len(labels)), labels)
@@ -74,14 +71,21 @@ def plot_rank_moves(before: dict[str, int], after: dict[str, int], names: tuple[
     return axes
 
 
-def plot_similarities(cosines: dict[str, tuple[np.ndarray, np.ndarray]]) -> "Figure":
-    """Draw the histograms of cosines with gold and with random passages, a panel a model.
+def gold_and_random(
+    query_vectors: np.ndarray, corpus_vectors: np.ndarray, gold: list[int], seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cosines of queries, (queries, dim), each with its positive and with a passage drawn at random.
 
-    Args:
-        cosines: model -> (of queries with their positives, of queries with random passages).
+    `gold` is the row of one positive of each query in `corpus_vectors`, (passages, dim).
     """
-    import matplotlib.pyplot as plt
+    queries = np.asarray(query_vectors, dtype=np.float32)
+    others = np.random.default_rng(seed).integers(len(corpus_vectors), size=len(queries))
+    cosines = (np.einsum("qd,qd->q", queries, corpus_vectors[rows].astype(np.float32)) for rows in (gold, others))
+    return tuple(cosines)
 
+
+def plot_similarities(cosines: dict[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """Draw the histograms of each model's cosines from `gold_and_random`, a panel a model."""
     low = min(values.min() for pair in cosines.values() for values in pair)
     bins = np.linspace(low, 1, 60)
     figure, panels = plt.subplots(1, len(cosines), figsize=(9, 2.6), sharey=True, layout="constrained", squeeze=False)
@@ -95,17 +99,11 @@ def plot_similarities(cosines: dict[str, tuple[np.ndarray, np.ndarray]]) -> "Fig
     return figure
 
 
-def plot_map(vectors: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> "Figure":
-    """Draw queries, their positives and other passages in the plane where they spread most, a panel a model.
+def plot_map(vectors: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Figure:
+    """Draw each model's queries (n, dim), their positives (n, dim) and other passages (m, dim) in a plane.
 
-    The plane is that of the first two principal components of the panel's vectors (scikit-learn's PCA).
-
-    Args:
-        vectors: model -> (queries (n, dim), their positives (n, dim), other passages (m, dim)).
+    It is that in which they spread most, of the first two principal components of a model's vectors.
     """
-    import matplotlib.pyplot as plt
-    from sklearn.decomposition import PCA
-
     figure, panels = plt.subplots(1, len(vectors), figsize=(9, 4), layout="constrained", squeeze=False)
     for axes, (name, parts) in zip(panels[0], vectors.items(), strict=True):
         plane = PCA(2, svd_solver="full").fit(np.concatenate(parts))
@@ -119,58 +117,24 @@ def plot_map(vectors: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> "
     return figure
 
 
-def gold_and_random(
-    query_vectors: np.ndarray, corpus_vectors: np.ndarray, gold: list[int], seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cosine of each query with its positive and with one passage drawn at random.
-
-    Args:
-        query_vectors: (queries, dim).
-        corpus_vectors: (passages, dim).
-        gold: the row of one positive of each query.
-    """
-    queries = np.asarray(query_vectors, dtype=np.float32)
-    others = np.random.default_rng(seed).integers(len(corpus_vectors), size=len(queries))
-    cosines = (np.einsum("qd,qd->q", queries, corpus_vectors[rows].astype(np.float32)) for rows in (gold, others))
-    return tuple(cosines)
-
-
-def plot_results(results: dict[str, dict]) -> "Axes":
-    """Draw the results table as bars, a group a measure, a colour a model."""
-    table = results_table(results)
-    colours = [COLOURS.get(name, OTHER) for name in table.index]
-    axes = table.T.plot.bar(figsize=(9, 3.5), width=0.8, rot=0, color=colours)
-    axes.set(ylim=(0, 1), ylabel="mean over queries")
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(table), frameon=False)
-    for bars in axes.containers:
-        axes.bar_label(bars, fmt="%.2f", fontsize=7)
-    return axes
-
-
 def plot_scores(
-    matrix: "Tensor", passages: list[str], gold: Iterable[int], title: str, *, signed: bool = False
-) -> "Axes":
-    """Draw a score matrix as a heat map with the value in each cell and a frame around each row's gold column.
+    matrix: ArrayLike, passages: list[str], gold: Iterable[int], title: str, *, signed: bool = False
+) -> Axes:
+    """Draw scores, (queries, passages), as a heat map with the value in each cell and a frame around the gold ones.
 
-    Args:
-        matrix: (queries, passages).
-        passages: the columns' names.
-        gold: the gold column of each row.
-        signed: colour by sign, with 0 in the middle.
+    `passages` names the columns, `gold` is the gold column of each row; `signed` colours by sign, with 0 in the middle.
     """
-    import matplotlib.pyplot as plt
-
-    limit = float(matrix.abs().max())
+    scores = np.asarray(matrix)
+    limit = float(abs(scores).max())
     colours = {"cmap": "coolwarm", "vmin": -limit, "vmax": limit} if signed else {"cmap": "viridis"}
     _, axes = plt.subplots(figsize=(8, 1.8), layout="constrained")
-    axes.imshow(matrix, aspect="auto", **colours)
+    axes.imshow(scores, aspect="auto", **colours)
     box = {"facecolor": "black", "alpha": 0.4, "edgecolor": "none", "pad": 1.5}  # to be read on any colour
     for row, column in enumerate(map(int, gold)):
         axes.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="red", linewidth=3))
-    for row, values in enumerate(matrix.tolist()):
-        for column, value in enumerate(values):
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="white", bbox=box)
+    for (row, column), value in np.ndenumerate(scores):
+        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="white", bbox=box)
     axes.set_xticks(range(len(passages)), passages, rotation=20, ha="right")
-    axes.set_yticks(range(len(matrix)), [f"q{row + 1}" for row in range(len(matrix))])
+    axes.set_yticks(range(len(scores)), [f"q{row + 1}" for row in range(len(scores))])
     axes.set_title(title)
     return axes

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
+from huggingface_hub import EvalResult, ModelCard
+
 from helpers.base import Profile, Run, UserError, neg_num_of, read_json, read_run, whole_file, write_json, write_run
 from helpers.encoding.settings import EmbedderSettings
 from helpers.evaluation.metrics import average
@@ -18,7 +20,6 @@ NOTEBOOKS = {
     "neg50": "05_eval_neg50",
     "reference": "06_eval_bge_m3",
 }
-
 CARD = ("hit@1", "recall@10", "mrr@10", "ndcg@10")  # what a model card says
 METRICS = "\n## Metrics\n"  # its last heading
 
@@ -34,16 +35,13 @@ def save_result(
 ) -> Path:
     """Write `results/<name>.json` and `runs/<name>.trec` in `profile.output_dir`; return the result's path.
 
-    A fine-tuned model's card gets the metrics, too.
-
-    The result has the model and how it was fed, the size and the fingerprint of what it was measured on and the index
-    it was searched with, seconds, the mean `metrics` and the values `per_query`.
+    The result has the model and how it was fed, what it was measured on, the index it was searched with, seconds, the
+    mean `metrics` and the values `per_query`. A fine-tuned model's card gets the metrics, too.
     """
-    fed = {key: value for key, value in asdict(settings).items() if key != "folder"}
     result = {
         "name": name,
         "profile": profile.name,
-        **fed,
+        **{key: value for key, value in asdict(settings).items() if key != "folder"},
         "data": {
             "fingerprint": eval_set.fingerprint,
             "queries": len(eval_set.queries),
@@ -64,11 +62,9 @@ def save_result(
 
 def _tell_card(path: Path, profile: Profile, result: dict) -> None:
     """Put a result's measures into the model card that the training has written."""
-    from huggingface_hub import EvalResult, ModelCard
-
     card = ModelCard(path.read_text(encoding="utf8"))
     means = {name: result["metrics"][name] for name in CARD}
-    card.data.eval_results = [
+    card.data["eval_results"] = [
         EvalResult("information-retrieval", "text", profile.run_name, name, value, task_name="retrieval")
         for name, value in means.items()
     ]
@@ -83,26 +79,19 @@ def _tell_card(path: Path, profile: Profile, result: dict) -> None:
 
 
 def comparable_results(profile: Profile, eval_set: EvalSet, needed: Iterable[str] = ()) -> dict[str, dict]:
-    """Return the results measured on this evaluation set with this index, by name; say which others there are.
+    """Return the results measured on this evaluation set with this index, by name; print which others there are.
 
     BM25 comes first, then the raw model, the fine-tuned ones, the reference.
 
-    Raises:
-        UserError: a result that is `needed` is not there.
+    Raises UserError: a result that is `needed` is not there.
     """
-    results, others = {}, []
+    found = [read_json(path) for path in sorted((profile.output_dir / "results").glob("*.json"), key=_place)]
     same = {"fingerprint": eval_set.fingerprint, "index": profile.index}
-    for path in sorted((profile.output_dir / "results").glob("*.json"), key=_place):
-        result = read_json(path)
-        if same.items() <= result["data"].items():
-            results[result["name"]] = result
-        else:
-            others.append(f"{result['name']} ({notebook_of(result['name'])})")
+    results = {result["name"]: result for result in found if same.items() <= result["data"].items()}
+    others = [f"{result['name']} ({notebook_of(result['name'])})" for result in found if result["name"] not in results]
     if others:
-        again = ", ".join(others)
-        print(
-            f"Left out, measured on another evaluation set or with another INDEX: {again}; run these notebooks again."
-        )
+        left_out = "Left out, measured on another evaluation set or with another INDEX"
+        print(f"{left_out}: {', '.join(others)}; run these notebooks again.")
     for name in needed:
         if name not in results:
             raise UserError(f"There is no result of {name} on this evaluation set; run {notebook_of(name)} first.")
@@ -110,17 +99,12 @@ def comparable_results(profile: Profile, eval_set: EvalSet, needed: Iterable[str
 
 
 def _place(path: Path) -> tuple[int, int]:
-    name = path.stem
-    number = neg_num_of(name) if name.startswith("neg") else 0
-    return {"bm25": 0, "raw": 1, "reference": 3}.get(name, 2), number
+    number = neg_num_of(path.stem) if path.stem.startswith("neg") else 0
+    return {"bm25": 0, "raw": 1, "reference": 3}.get(path.stem, 2), number
 
 
 def load_runs(profile: Profile, names: Iterable[str]) -> dict[str, Run]:
-    """Read the saved runs of results, by name.
-
-    Raises:
-        UserError: a run is missing or not sound.
-    """
+    """Read the saved runs of results, by name. Raises UserError: a run is missing or not sound."""
     return {name: read_run(profile.output_dir / "runs" / f"{name}.trec") for name in names}
 
 

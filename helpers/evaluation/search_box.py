@@ -9,8 +9,6 @@ from helpers.recall.index import Index, search
 from helpers.sampling.eval_set import EvalSet
 from helpers.sampling.texts import excerpt, normalise
 
-TOP = 5
-
 
 class Corpora:
     """One corpus as several models see it: by name each model, with an index of its vectors of the corpus."""
@@ -29,7 +27,7 @@ class Corpora:
         gold = self.eval_set.qrels.get(self.asked.get(normalise(question), ""), {})
         columns = {}
         for name, (embedder, index) in self.models.items():
-            scores = search(index, embedder.encode_question(question), ["asked"], self.docids, TOP)["asked"]
+            scores = search(index, embedder.encode_question(question), ["asked"], self.docids, 5)["asked"]
             columns[name] = [
                 f"{'★ ' if docid in gold else ''}{excerpt(self.eval_set.corpus[docid])} ({scores[docid]:.2f})"
                 for docid in ranking(scores)

@@ -8,13 +8,12 @@ import numpy as np
 from scipy.stats import bootstrap, ttest_rel
 
 LEVEL = 0.95
-RESAMPLES = 4_999
 
 
 def bootstrap_interval(values: Sequence[float], seed: int) -> tuple[float, float]:
     """Return the 95 % percentile bootstrap interval of a mean over queries (Efron and Tibshirani 1993, chapter 13)."""
     low, high = bootstrap(
-        (values,), np.mean, n_resamples=RESAMPLES, batch=500, confidence_level=LEVEL, method="percentile", rng=seed
+        (values,), np.mean, n_resamples=4_999, batch=500, confidence_level=LEVEL, method="percentile", rng=seed
     ).confidence_interval
     return float(low), float(high)
 

@@ -38,15 +38,15 @@ def first_ranks(eval_set: EvalSet, run: Run) -> dict[str, int]:
 
 def failures(eval_set: EvalSet, run: Run, count: int = 3) -> pd.DataFrame:
     """Return the first `count` queries whose best passage is no positive: what was asked, found first, and wanted."""
-    ranks = ((query_id, positive_rank(eval_set, run, query_id)) for query_id in eval_set.queries)
+    missed = (query_id for query_id in eval_set.queries if positive_rank(eval_set, run, query_id) != 1)
     rows = [
         {
             "query": excerpt(eval_set.queries[query_id]),
             "found first": _found_first(eval_set, run, query_id),
             "wanted": _wanted(eval_set, query_id),
-            "at rank": rank or f"> {len(run.get(query_id, {}))}",
+            "at rank": positive_rank(eval_set, run, query_id) or f"> {len(run.get(query_id, {}))}",
         }
-        for query_id, rank in islice(((query_id, rank) for query_id, rank in ranks if rank != 1), count)
+        for query_id in islice(missed, count)
     ]
     return pd.DataFrame(rows)
 
@@ -158,10 +158,7 @@ def article_table(qrels: Qrels, runs: dict[str, Run]) -> pd.DataFrame:
 
 
 def report(profile: Profile) -> str:
-    """Return the results table with the model behind each name.
-
-    Raises UserError: there are no results.
-    """
+    """Return the results table with the model behind each name. Raises UserError: there are no results."""
     eval_set = load_eval_set(profile.data_dir)
     results = comparable_results(profile, eval_set)
     if not results:
