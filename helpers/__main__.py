@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from helpers.base import UserError, load_profile, neg_num_of, run_command, shell_lines
+from helpers.training.log import keep_log
+from helpers.training.record import check_place
 
 door = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 benchmarks = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -28,8 +30,6 @@ def settings() -> None:
 @door.command()
 def check(names: list[Name]) -> None:
     """Check settings, and that no earlier model is in the way."""
-    from helpers.training.record import check_place
-
     profile = load_profile()
     for name in names:
         check_place(profile.tuned_model(neg_num_of(name)))
@@ -46,8 +46,6 @@ def prepare(name: Name) -> None:
 @door.command()
 def log(file: Path) -> None:
     """Keep in a file what a training prints, and show it."""
-    from helpers.training.log import keep_log
-
     raise typer.Exit(keep_log(file))
 
 

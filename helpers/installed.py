@@ -5,20 +5,11 @@ That is requirements-gpu.txt where FAISS for a GPU is installed, and requirement
 """
 
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def in_force() -> str:
-    """Return the name of the requirements that this Python follows."""
-    try:
-        version("faiss-gpu")
-    except PackageNotFoundError:
-        return "requirements.txt"
-    return "requirements-gpu.txt"
 
 
 def installed(requirements: Path) -> bool:
@@ -30,12 +21,9 @@ def installed(requirements: Path) -> bool:
         return False
 
 
-def helpers_are_ours() -> bool:
-    """Return whether `import helpers` finds this folder, and not that of another clone installed into this Python."""
-    spec = find_spec("helpers")
-    return spec is not None and spec.origin is not None and Path(spec.origin).resolve().parent == ROOT / "helpers"
-
-
 if __name__ == "__main__":
-    print(in_force())
-    sys.exit(not (installed(ROOT / in_force()) and helpers_are_ours()))
+    in_force = "requirements-gpu.txt" if any(distributions(name="faiss-gpu")) else "requirements.txt"
+    print(in_force)
+    found = getattr(find_spec("helpers"), "origin", None)  # of this folder, or of another clone that pip installed
+    ours = found is not None and Path(found).resolve().parent == ROOT / "helpers"
+    sys.exit(not (installed(ROOT / in_force) and ours))

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import papermill
 
 from helpers.base import ROOT, Profile, UserError, whole_file
 
@@ -13,17 +14,10 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def run_notebook(name: str, assignments: list[str], profile: Profile) -> Path:
-    """Execute a notebook of the series with papermill; return the executed copy in `profile.output_dir`.
+    """Execute a notebook such as `01_build_train_dataset` with parameters such as `neg_num=50`; return the copy.
 
-    Args:
-        name: such as `01_build_train_dataset`.
-        assignments: parameters, such as `neg_num=50`.
-
-    Raises:
-        UserError: there is no such notebook, or a cell failed.
+    Raises UserError: there is no such notebook, or a cell failed.
     """
-    import papermill
-
     path = NOTEBOOKS / f"{name}.ipynb"
     if not path.is_file():
         raise UserError(f"There is no {path}; give the name of a notebook without its ending.")
@@ -33,10 +27,9 @@ def run_notebook(name: str, assignments: list[str], profile: Profile) -> Path:
     executed = profile.output_dir / "notebooks" / f"{stem}.ipynb"
     executed.parent.mkdir(parents=True, exist_ok=True)
     logging.getLogger("papermill").setLevel(logging.ERROR)
+    quiet = {"progress_bar": sys.stderr.isatty(), "extra_arguments": ["--log-level=50"]}
     try:
-        papermill.execute_notebook(
-            path, executed, parameters, progress_bar=sys.stderr.isatty(), extra_arguments=["--log-level=50"]
-        )
+        papermill.execute_notebook(path, executed, parameters, **quiet)
     except papermill.PapermillExecutionError as error:
         reason = error.evalue if error.ename == "UserError" else f"{error.ename}: {error.evalue}, see {executed}"
         raise UserError(f"notebooks/{path.name}: {reason}") from error
@@ -46,14 +39,13 @@ def run_notebook(name: str, assignments: list[str], profile: Profile) -> Path:
 
 def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Drop what differs from run to run or says nothing to a reader: progress bars, counts, times, tool metadata."""
-    notebook.metadata = {key: notebook.metadata[key] for key in ("kernelspec",) if key in notebook.metadata}
+    notebook.metadata = {key: value for key, value in notebook.metadata.items() if key == "kernelspec"}
     for cell in notebook.cells:
         cell.metadata = {"tags": tags} if (tags := cell.metadata.get("tags")) else {}
         if cell.cell_type == "code":
             cell.execution_count = None
             cell.outputs = [output for output in cell.outputs if not _passing(output)]
             for output in cell.outputs:
-                output.pop("execution_count", None)
                 if output.output_type == "execute_result":
                     output.execution_count = None
                 output.get("data", {}).pop(WIDGET, None)  # dead without its kernel
