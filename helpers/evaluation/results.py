@@ -35,8 +35,8 @@ def save_result(
 ) -> Path:
     """Write `results/<name>.json` and `runs/<name>.trec` in `profile.output_dir`; return the result's path.
 
-    The result has the model and how it was fed, what it was measured on, the index it was searched with, seconds, the
-    mean `metrics` and the values `per_query`. A fine-tuned model's card gets the metrics, too.
+    The result has the model and how it was fed, size and fingerprint of what it was measured on, the index it was
+    searched with, seconds, the mean `metrics` and the values `per_query`. A fine-tuned model's card gets metrics, too.
     """
     result = {
         "name": name,
