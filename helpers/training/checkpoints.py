@@ -5,12 +5,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError
 
 from helpers.base import UserError, write_json
-
-if TYPE_CHECKING:
-    from torch import nn
 
 MARK = "whole.json"  # written last; the size of every other file
 GO_ON = "RESUME=1 goes on from the last whole checkpoint"
@@ -42,21 +40,15 @@ def last_whole(folder: Path) -> Path | None:
 
 
 def remove_broken(folder: Path) -> None:
-    """Delete the checkpoints whose writing was cut short."""
-    for checkpoint in folder.glob("checkpoint-*"):
-        if not is_whole(checkpoint):
-            shutil.rmtree(checkpoint)
+    """Delete what a write that was cut short has left: checkpoints, and the folders that the last write fills."""
+    broken = [checkpoint for checkpoint in folder.glob("checkpoint-*") if not is_whole(checkpoint)]
+    for path in (*broken, *folder.glob(".plain-*"), *folder.glob(".model-*")):
+        shutil.rmtree(path)
 
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Turn a failure to write a model into one sentence.
-
-    Raises:
-        UserError: the disk is full, or the folder cannot be written.
-    """
-    from safetensors import SafetensorError
-
+    """Raise one sentence, a UserError, where the disk is full or the folder of a model cannot be written."""
     try:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:
@@ -64,23 +56,3 @@ def writing(folder: Path) -> Iterator[None]:
             raise  # not torch.save's
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise UserError(f"{folder} was not written: {reason}; free some space, then {GO_ON}.") from error
-
-
-def load_weights(encoder: "nn.Module", checkpoint: Path) -> None:
-    """Put a checkpoint's weights into the encoder.
-
-    FlagEmbedding saves the encoder inside its model, so the names are the encoder's own; a loader that matched them
-    with the outer model's and was not strict would restore nothing.
-
-    Raises:
-        UserError: a weight is missing, is not the encoder's, or has another shape.
-    """
-    from safetensors.torch import load_file
-
-    try:
-        encoder.load_state_dict(load_file(checkpoint / "model.safetensors"), strict=True)
-    except RuntimeError as error:
-        reason = " ".join(line.strip() for line in str(error).splitlines()[1:])
-        raise UserError(
-            f"{checkpoint} is not a checkpoint of this model: {reason} Start again with FORCE=1."
-        ) from error

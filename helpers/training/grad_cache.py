@@ -8,32 +8,15 @@ encoded again, with a graph this time, and its part of the gradient sent back th
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
 
 import torch
+from FlagEmbedding.finetune.embedder.encoder_only.base import BiEncoderOnlyEmbedderModel
 from torch import Tensor
 from torch.utils.checkpoint import get_device_states, set_device_states
 
-if TYPE_CHECKING:
-    from FlagEmbedding.finetune.embedder.encoder_only.base import BiEncoderOnlyEmbedderModel
-
-
-class RandomState:
-    """The state of the generators that dropout draws from, to be drawn from again."""
-
-    def __init__(self, features: dict[str, Tensor]):
-        """Keep the state of the CPU's generator and of that of the card on which the features are."""
-        self.cpu = torch.get_rng_state()
-        self.devices = get_device_states(*features.values())
-
-    def restore(self) -> None:
-        """Put the generators back."""
-        torch.set_rng_state(self.cpu)
-        set_device_states(*self.devices)
-
 
 def cached_backward(
-    model: "BiEncoderOnlyEmbedderModel",
+    model: BiEncoderOnlyEmbedderModel,
     queries: list[dict[str, Tensor]],
     passages: list[dict[str, Tensor]],
     precision: Callable[[], AbstractContextManager] = nullcontext,
@@ -53,9 +36,9 @@ def cached_backward(
     states, vectors = [], []
     with torch.no_grad(), precision():
         for chunk in chunks:
-            states.append(RandomState(chunk))
+            states.append(random_state(chunk))
             vectors.append(model.encode([chunk]))  # (texts of the chunk, dim)
-    after = RandomState(chunks[-1])
+    after = random_state(chunks[-1])
 
     for leaf in vectors:
         leaf.requires_grad_()
@@ -65,9 +48,20 @@ def cached_backward(
     backward(loss)  # to the vectors and no further
 
     for chunk, state, leaf in zip(chunks, states, vectors, strict=True):
-        state.restore()  # the same dropout as in the first pass
+        restore(*state)  # the same dropout as in the first pass
         with precision():
             again = model.encode([chunk])
         again.backward(leaf.grad)
-    after.restore()
+    restore(*after)
     return loss.detach()
+
+
+def random_state(features: dict[str, Tensor]) -> tuple[Tensor, list[int], list[Tensor]]:
+    """Return the state of the generators that dropout draws from: the CPU's, and that of the features' card."""
+    return torch.get_rng_state(), *get_device_states(*features.values())
+
+
+def restore(cpu: Tensor, devices: list[int], states: list[Tensor]) -> None:
+    """Put the generators back into a `random_state`."""
+    torch.set_rng_state(cpu)
+    set_device_states(devices, states)

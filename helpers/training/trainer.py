@@ -3,16 +3,26 @@
 from pathlib import Path
 
 import torch
-from FlagEmbedding.finetune.embedder.encoder_only.base import EncoderOnlyEmbedderTrainer
+from FlagEmbedding.finetune.embedder.encoder_only.base import BiEncoderOnlyEmbedderModel, EncoderOnlyEmbedderTrainer
+from safetensors.torch import load_file
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+from transformers import BatchEncoding, PreTrainedTokenizerBase, TrainerControl
 from transformers.trainer_utils import rotate_checkpoints
 
-from helpers.training.checkpoints import is_whole, load_weights, mark_whole, step_of, writing
+from helpers.base import UserError
+from helpers.encoding.encoder import encode_texts
+from helpers.evaluation import average, score_queries
+from helpers.sampling import EvalSet
+from helpers.training.checkpoints import is_whole, mark_whole, step_of, writing
 from helpers.training.grad_cache import cached_backward
-from helpers.training.held_out import held_out_ndcg
+
+TOKENS = 8192  # encoded at a time to score, at most
 
 
 class Trainer(EncoderOnlyEmbedderTrainer):
-    """Its `eval_dataset` is a `HeldOut`, or None; its `args.sub_batch_size` is the chunk of gradient caching."""
+    """Its `eval_dataset` is an `EvalSet`, or None; its `args.sub_batch_size` is the chunk of gradient caching."""
+
+    control: TrainerControl
 
     def compute_loss(self, model, inputs, *args, **kwargs):
         """Return the loss of a batch, in which no positive of a query competes with its gold passage."""
@@ -20,9 +30,9 @@ class Trainer(EncoderOnlyEmbedderTrainer):
         return super().compute_loss(model, inputs, *args, **kwargs)
 
     def _note_answers(self, inputs: dict) -> None:
-        ids = inputs.pop("passage_ids"), inputs.pop("positive_ids")
+        ids = [inputs.pop("passage_ids"), inputs.pop("positive_ids")]
         if self.model.negatives_cross_device:
-            ids = map(self.model._dist_gather_tensor, ids)
+            ids = [self.model._dist_gather_tensor(part) for part in ids]
         self.model.cross_entropy.see(*ids)
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
@@ -42,19 +52,17 @@ class Trainer(EncoderOnlyEmbedderTrainer):
         )
         if self.args.world_size > 1 and self.accelerator.sync_gradients:
             # The chunks went around the wrapper that averages gradients over processes.
-            for parameter in self.model.parameters():
-                if parameter.grad is not None:
-                    torch.distributed.all_reduce(parameter.grad)
-                    parameter.grad /= self.args.world_size
+            gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+            together = parameters_to_vector(gradients)
+            torch.distributed.all_reduce(together)
+            vector_to_parameters(together.div_(self.args.world_size), gradients)
         return share * loss
 
     def evaluate(self, *args, **kwargs) -> dict[str, float]:
         """Score the held-out queries in the precision of the training; every process comes to the same number."""
-        collator = self.data_collator
+        lengths = self.data_collator.query_max_len, self.data_collator.passage_max_len
         with self.accelerator.autocast():
-            value = held_out_ndcg(
-                self.model, self.processing_class, self.eval_dataset, collator.query_max_len, collator.passage_max_len
-            )
+            value = held_out_ndcg(self.model, self.processing_class, self.eval_dataset, *lengths)
         metrics = {"eval_ndcg@10": value}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -89,3 +97,44 @@ class Trainer(EncoderOnlyEmbedderTrainer):
             said = f"the model is that of the last step: the best one's, {best.name} with {score}, is gone"
         if self.args.should_save:
             print(said, flush=True)
+
+
+def load_weights(encoder: torch.nn.Module, checkpoint: Path) -> None:
+    """Put a checkpoint's weights into the encoder.
+
+    FlagEmbedding saves the encoder inside its model, so the names are the encoder's own; a loader that matched them
+    with the outer model's and was not strict would restore nothing.
+
+    Raises UserError: a weight is missing, is not the encoder's, or has another shape.
+    """
+    try:
+        encoder.load_state_dict(load_file(checkpoint / "model.safetensors"), strict=True)
+    except RuntimeError as error:
+        reason = " ".join(line.strip() for line in str(error).splitlines()[1:])
+        raise UserError(
+            f"{checkpoint} is not a checkpoint of this model: {reason} Start again with FORCE=1."
+        ) from error
+
+
+def held_out_ndcg(
+    model: BiEncoderOnlyEmbedderModel,
+    tokenizer: PreTrainedTokenizerBase,
+    held_out: EvalSet,
+    query_max_len: int,
+    passage_max_len: int,
+) -> float:
+    """Return the mean nDCG@10 of the held-out queries; dropout is off meanwhile, and no random number is drawn."""
+    device, training = next(model.parameters()).device, model.training
+
+    def forward(inputs: BatchEncoding) -> torch.Tensor:
+        return model.encode([inputs.to(device)])
+
+    model.eval()
+    with torch.no_grad():
+        passages, _ = encode_texts(list(held_out.corpus.values()), passage_max_len, tokenizer, forward, TOKENS)
+        queries, _ = encode_texts(list(held_out.queries.values()), query_max_len, tokenizer, forward, TOKENS)
+    model.train(training)
+    # Not by FAISS, which would take its own memory on every card beside the training's.
+    scores = (queries @ passages.T).tolist()  # (queries, passages)
+    run = {q: dict(zip(held_out.corpus, row, strict=True)) for q, row in zip(held_out.queries, scores, strict=True)}
+    return average(score_queries(held_out.qrels, run))["ndcg@10"]

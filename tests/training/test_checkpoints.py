@@ -3,7 +3,7 @@ import shutil
 import pytest
 
 from helpers.base.errors import UserError
-from helpers.training.checkpoints import MARK, is_whole, last_whole, load_weights, mark_whole, remove_broken, writing
+from helpers.training.checkpoints import MARK, is_whole, last_whole, mark_whole, remove_broken, writing
 
 
 def make_checkpoint(folder, step):
@@ -28,10 +28,12 @@ def test_the_last_whole_checkpoint_is_found(tmp_path):
     assert last_whole(tmp_path) is None
 
 
-def test_broken_checkpoints_are_removed(tmp_path):
+def test_what_a_kill_has_left_is_removed(tmp_path):
     whole, broken = make_checkpoint(tmp_path, 1), make_checkpoint(tmp_path, 2)
     (broken / MARK).unlink()
     assert not is_whole(broken)
+    for name in (".plain-x1", ".model-x2"):  # the folders of the last write
+        (tmp_path / name / "1_Pooling").mkdir(parents=True)
     remove_broken(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [whole.name]
 
@@ -40,6 +42,8 @@ def test_weights_are_restored_or_it_says_why_not(tiny_bert, tmp_path):
     import torch
     from safetensors.torch import load_file, save_file
     from transformers import AutoModel
+
+    from helpers.training.trainer import load_weights
 
     checkpoint = shutil.copytree(tiny_bert, tmp_path / "checkpoint-5")
     encoder = AutoModel.from_pretrained(tiny_bert)

@@ -1,7 +1,7 @@
 import pytest
 from conftest import make_rows
 
-from helpers.training.held_out import CORPUS, build_held_out, held_out_ndcg, split_held_out
+from helpers.training.held_out import CORPUS, build_held_out, split_held_out
 
 
 def test_the_slice_is_a_tenth_and_repeats():
@@ -52,6 +52,7 @@ def test_the_score_is_that_of_evaluation(tiny_bert, make_profile, precision):
     from helpers.encoding.encoder import Embedder, embedder_settings
     from helpers.evaluation.metrics import average, score_queries
     from helpers.recall.index import build_index, search
+    from helpers.training.trainer import held_out_ndcg
 
     rows = [row | {"query": row["pos"][0][:30]} for row in make_rows(200, 2)]  # so that something is found
     task = build_held_out(*split_held_out(rows, 1), "ask: ")
