@@ -53,12 +53,9 @@ Not measured yet.
 
 
 def write_card(folder: Path, profile: Profile, values: dict[str, Any]) -> None:
-    """Write the model card into the folder of a model whose training has just ended.
+    """Write the model card into the folder of a model whose training, with these values of all flags, has just ended.
 
     The evaluation puts the measures in the place of its last line.
-
-    Args:
-        values: of all flags of the training, by name; those that were given are read from its record.
     """
     record = read_json(record_file(folder))
     losses = [point for point in read_points(folder) if "loss" in point]

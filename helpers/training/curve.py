@@ -30,14 +30,8 @@ def read_points(folder: Path) -> list[dict]:
 def follow(name: str, profile: Profile | None = None) -> None:
     """Draw the loss of a training, and the scores of its checkpoints if it has any, anew while it runs.
 
-    Returns when the model is finished or the process has died, and says in the latter case what it said last.
-
-    Args:
-        name: `neg10`, `neg50`, ...
-        profile: by default the one in force.
-
-    Raises:
-        UserError: nothing was trained under this name.
+    Returns when the model, `neg10`, `neg50`, ..., is finished or the process has died, and says in the latter case
+    what it said last. Raises UserError: nothing was trained under this name.
     """
     from IPython.display import display
 

@@ -15,18 +15,14 @@ class TrainDataset(AbsEmbedderTrainDataset):
     """What an example draws depends on the seed, the epoch and the row alone.
 
     So it does not matter which process asks, or how far a loader has read ahead when a checkpoint is written.
-
-    Attributes:
-        positives: `text_id` of a query -> those of its positives in all rows that ask it.
-        widest: the most positives of any query.
     """
 
     seed = 0
     epoch = 0
 
     def note_positives(self) -> None:
-        """Go through the rows once and keep which passages answer which query."""
-        self.positives: dict[int, set[int]] = defaultdict(set)
+        """Go through the rows once and keep which passages answer which query, in whatever row it is asked."""
+        self.positives: dict[int, set[int]] = defaultdict(set)  # text_id of a query -> those of its positives
         for query, texts in zip(self.dataset["query"], self.dataset["pos"], strict=True):
             self.positives[text_id(query)].update(text_id(self._as_passage(text)) for text in texts)
         self.widest = max(map(len, self.positives.values()))

@@ -16,17 +16,18 @@ import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import transformers
 from datasets import Dataset
 from FlagEmbedding.finetune.embedder.encoder_only.base import (
+    BiEncoderOnlyEmbedderModel,
     EncoderOnlyEmbedderDataArguments,
     EncoderOnlyEmbedderModelArguments,
     EncoderOnlyEmbedderRunner,
     EncoderOnlyEmbedderTrainingArguments,
 )
-from transformers import HfArgumentParser, PrinterCallback
+from transformers import HfArgumentParser, PreTrainedTokenizerBase, PrinterCallback
 
 from helpers.base import UserError, load_profile, run_command, write_json
 from helpers.encoding.models import weights_only
@@ -40,10 +41,6 @@ from helpers.training.progress import Progress
 from helpers.training.record import check_same, make_record, record_file, take_place
 from helpers.training.trainer import Trainer
 
-if TYPE_CHECKING:
-    from FlagEmbedding.finetune.embedder.encoder_only.base import BiEncoderOnlyEmbedderModel
-    from transformers import PreTrainedTokenizerBase
-
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -53,7 +50,7 @@ class Runner(EncoderOnlyEmbedderRunner):
     held_out = None
     lock = None  # of the model's folder, held by the first process to the end
 
-    def load_tokenizer_and_model(self) -> tuple["PreTrainedTokenizerBase", "BiEncoderOnlyEmbedderModel"]:
+    def load_tokenizer_and_model(self) -> tuple[PreTrainedTokenizerBase, BiEncoderOnlyEmbedderModel]:
         """Load the tokenizer, and the model in float32, whatever it is stored in; precision is autocast's."""
         with weights_only(Path(self.model_args.model_name_or_path)):
             tokenizer, model = super().load_tokenizer_and_model()
@@ -108,9 +105,7 @@ class Runner(EncoderOnlyEmbedderRunner):
         if args.should_save:
             with writing(folder), tempfile.TemporaryDirectory(prefix=".plain-", dir=folder) as plain:
                 self.trainer._save(plain)
-                write_card(
-                    folder, load_profile(), vars(self.model_args) | vars(self.data_args) | vars(self.training_args)
-                )
+                write_card(folder, load_profile(), vars(self.model_args) | vars(self.data_args) | vars(args))
                 write_embedder(Path(plain), folder, self.settings(folder))
             print(f"finished: {folder}", flush=True)
         self.trainer.accelerator.wait_for_everyone()  # who leaves while another writes breaks its connections
@@ -147,10 +142,8 @@ def main() -> Runner:
     for number in STOPS:
         signal.signal(number, stop)
     quiet()
-    parser = HfArgumentParser(
-        (EncoderOnlyEmbedderModelArguments, EncoderOnlyEmbedderDataArguments, EncoderOnlyEmbedderTrainingArguments)
-    )
-    model_args, data_args, training_args = parser.parse_args_into_dataclasses()
+    kinds = EncoderOnlyEmbedderModelArguments, EncoderOnlyEmbedderDataArguments, EncoderOnlyEmbedderTrainingArguments
+    model_args, data_args, training_args = HfArgumentParser(kinds).parse_args_into_dataclasses()
     training_args.log_level = "error"  # the trainer would turn the libraries' voices up again
     try:
         runner = Runner(model_args, data_args, training_args)
@@ -176,7 +169,7 @@ def leave(main: Callable[[], object]) -> NoReturn:
         held = run_command(main)  # noqa: F841
         _end(0)
     except SystemExit as error:
-        _end(error.code)
+        _end(int(error.code or 0))
     except BaseException:
         traceback.print_exc()
         _end(1)

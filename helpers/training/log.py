@@ -6,7 +6,6 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
 
 from helpers.base import switch
 from helpers.training.checkpoints import GO_ON
@@ -21,8 +20,7 @@ AGENT = "torchrun"  # in the first frame of its traceback
 class Log:
     """Lines come in, those for people go out, and the exit status is told by what torchrun said."""
 
-    def __init__(self):
-        """Begin with nothing held back."""
+    def __init__(self) -> None:
         self.held: list[str] = []
         self.told = self.over = False
         self.status = 0
@@ -65,7 +63,11 @@ def keep_log(path: Path) -> int:
     log = Log()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf8") as file:
-        kept = _locked(file)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            kept = True
+        except OSError as error:
+            kept = not isinstance(error, BlockingIOError)  # else it is a file system without locks
         if kept and not switch("RESUME"):
             file.truncate(0)
         for line in sys.stdin:
@@ -74,13 +76,3 @@ def keep_log(path: Path) -> int:
                     with suppress(OSError):  # neither a full disk nor a closed terminal may silence the other
                         print(text, end="", flush=True, file=out)
     return log.status
-
-
-def _locked(file: TextIO) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        pass
-    return True

@@ -22,39 +22,29 @@ def text_id(text: str) -> int:
 class MaskedLoss(torch.nn.CrossEntropyLoss):
     """Cross-entropy in the place of the one in FlagEmbedding's model; without false negatives it is the same.
 
-    Attributes:
-        world_size: how many processes let their passages compete with each other's. Each computes the loss of all their
-            queries, but its gradient reaches its own vectors alone; averaged over them it would be a `world_size`-th.
+    Where `world_size` processes let their passages compete with each other's, each computes the loss of all their
+    queries, but its gradient reaches its own vectors alone; averaged over them it would be a `world_size`-th.
     """
 
     answers: Tensor | None = None
 
     def __init__(self, world_size: int = 1):
-        """Take the number of processes."""
         super().__init__()
         self.world_size = world_size
 
     def see(self, passage_ids: Tensor, positive_ids: Tensor) -> None:
         """Note which passages of the batch answer which query.
 
-        Args:
-            passage_ids: (passages,), `text_id` of each.
-            positive_ids: (queries, positives), those of all of a query's positives; -1 fills the row.
+        Both are of `text_id`: `passage_ids` (passages,); `positive_ids` (queries, positives), filled up with -1.
         """
         self.answers = torch.zeros(len(positive_ids), len(passage_ids), dtype=torch.bool, device=passage_ids.device)
         for column in positive_ids.T:
             self.answers |= column[:, None] == passage_ids
 
     def forward(self, scores: Tensor, target: Tensor) -> Tensor:
-        """Return the mean loss.
-
-        Args:
-            scores: (queries, passages).
-            target: (queries,), the column of each query's gold passage.
-        """
-        if (
-            self.answers is not None and self.answers.shape == scores.shape
-        ):  # the score of one group alone has no others
+        """Return the mean loss of scores, (queries, passages); target is each query's gold column, (queries,)."""
+        # the scores of a query's own group alone have another shape, and nothing to leave out
+        if self.answers is not None and self.answers.shape == scores.shape:
             competes = self.answers.scatter(1, target[:, None], False).logical_not()
             scores = scores.where(competes, torch.finfo(scores.dtype).min)
         loss = super().forward(scores, target)

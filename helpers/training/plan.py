@@ -5,9 +5,12 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
+from transformers import AutoConfig, AutoModel, PreTrainedConfig
+
 from helpers.base import Profile
-from helpers.encoding.encoder import token_lengths
-from helpers.encoding.models import model_folder
+from helpers.encoding import model_folder, token_lengths
 
 SAMPLE = 200  # rows whose texts are tokenised for the estimate
 STATE_BYTES = 16  # a parameter: float32 weight, gradient and Adam's two moments
@@ -34,81 +37,64 @@ class Plan:
     free: int  # bytes
 
 
-def count_parameters(folder: Path, layers: int) -> tuple[int, int, int, int]:
-    """Return a model's parameters, hidden size, layers and attention heads, from its config alone.
-
-    Args:
-        layers: as in `Profile.base_layers`; 0 for all.
-    """
-    import torch
-    from transformers import AutoConfig, AutoModel
-
+def count_parameters(folder: Path, layers: int) -> tuple[int, PreTrainedConfig]:
+    """Return the size of a model with that many layers, 0 for all, from its config alone, and that config."""
     config = AutoConfig.from_pretrained(folder, **({"num_hidden_layers": layers} if layers else {}))
     with torch.device("meta"):
         model = AutoModel.from_config(config)
-    size = sum(parameter.numel() for parameter in model.parameters())
-    return size, config.hidden_size, config.num_hidden_layers, config.num_attention_heads
+    return sum(parameter.numel() for parameter in model.parameters()), config
 
 
-def activation_bytes(texts: int, tokens: int, hidden: int, layers: int, heads: int, half: bool) -> int:
+def activation_bytes(texts: int, tokens: int, config: PreTrainedConfig, half: bool) -> int:
     """Return what a forward pass keeps for the backward pass.
 
     Korthikanti et al. 2022, "Reducing Activation Recomputation in Large Transformer Models", arXiv:2205.05198,
     equation 2: a layer keeps s·b·h·(34 + 5·a·s/h) bytes in half precision; twice that in float32.
     """
+    hidden, heads = config.hidden_size, config.num_attention_heads
     layer = tokens * texts * hidden * (34 + 5 * heads * tokens / hidden)
-    return round(layer * layers * (1 if half else 2))
+    return round(layer * config.num_hidden_layers * (1 if half else 2))
 
 
 def make_plan(rows: list[dict], held_out: int, profile: Profile, half: bool) -> Plan:
-    """Reckon a training on `rows`.
-
-    Args:
-        held_out: how many more rows score checkpoints.
-        half: whether it computes in half precision.
-    """
-    examples = len(rows)
-    steps_an_epoch = math.ceil(examples / (profile.batch_size * profile.processes))
+    """Reckon a training on `rows`, with `held_out` more to score checkpoints, in half precision or not."""
     folder = model_folder(profile.base_model, profile.base_revision)
-    parameters, hidden, layers, heads = count_parameters(folder, profile.base_layers)
+    parameters, config = count_parameters(folder, profile.base_layers)
+    batch = profile.batch_size * profile.processes
 
     sample = rows[:: max(1, len(rows) // SAMPLE)]
-    queries = [
-        min(n, profile.query_max_len) for n in token_lengths([row["prompt"] + row["query"] for row in sample], folder)
-    ]
-    texts = [text for row in sample for text in (row["pos"][0], row["neg"][0])]
-    passages = [min(n, profile.passage_max_len) for n in token_lengths(texts, folder)]
-    query_tokens, passage_tokens = sum(queries) / len(queries), sum(passages) / len(passages)
+    asked = [row["prompt"] + row["query"] for row in sample]
+    shown = [text for row in sample for text in (row["pos"][0], row["neg"][0])]
+    queries = np.minimum(token_lengths(asked, folder), profile.query_max_len)
+    passages = np.minimum(token_lengths(shown, folder), profile.passage_max_len)
 
-    sizes = (profile.batch_size, max(queries)), (profile.batch_size * profile.group_size, max(passages))
-    if profile.grad_cache:
-        kept = max(activation_bytes(min(n, profile.grad_cache), s, hidden, layers, heads, half) for n, s in sizes)
-    else:
-        kept = sum(activation_bytes(n, s, hidden, layers, heads, half) for n, s in sizes)
+    kept = [
+        activation_bytes(min(texts, profile.grad_cache or texts), longest, config, half)
+        for texts, longest in (
+            (profile.batch_size, queries.max()),
+            (profile.batch_size * profile.group_size, passages.max()),
+        )
+    ]
     devices = profile.processes if profile.cross_device_negatives else 1
     existing = next(path for path in (profile.output_dir, *profile.output_dir.parents) if path.exists())
     return Plan(
-        examples=examples,
+        examples=len(rows),
         held_out=held_out,
-        steps=math.ceil(profile.epochs * steps_an_epoch),
-        batch=profile.batch_size * profile.processes,
+        steps=math.ceil(profile.epochs * math.ceil(len(rows) / batch)),
+        batch=batch,
         negatives=profile.group_size * profile.batch_size * devices - 1,
-        query_tokens=query_tokens,
-        passage_tokens=passage_tokens,
-        tokens=round(profile.epochs * examples * (query_tokens + profile.group_size * passage_tokens)),
+        query_tokens=queries.mean(),
+        passage_tokens=passages.mean(),
+        tokens=round(profile.epochs * len(rows) * (queries.mean() + profile.group_size * passages.mean())),
         parameters=parameters,
-        memory=STATE_BYTES * parameters + kept,
+        memory=STATE_BYTES * parameters + (max(kept) if profile.grad_cache else sum(kept)),
         disk=CHECKPOINTS * CHECKPOINT_BYTES * parameters + MODELS * 4 * parameters,
         free=shutil.disk_usage(existing).free,
     )
 
 
 def describe(plan: Plan, profile: Profile, precision: str, device: str) -> str:
-    """Return the plan in lines of a name and a value.
-
-    Args:
-        precision, device: what the training will compute in, and on.
-    """
+    """Return the plan in lines of a name and a value; the training computes in `precision`, on `device`."""
     unused = f"; PRECISION={profile.precision} is for CUDA cards" if profile.precision != precision else ""
     held_out = f", {plan.held_out} more held out to score every {profile.eval_steps} steps" if plan.held_out else ""
     across = f" x {profile.processes} processes" if profile.cross_device_negatives and profile.processes > 1 else ""

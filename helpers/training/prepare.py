@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import torch
+
 from helpers.base import Profile, UserError, shell_lines, switch
+from helpers.encoding import base_model, model_folder
 from helpers.encoding.encoder import computes_in
-from helpers.encoding.models import base_model, model_folder
 from helpers.evaluation.audit import audit, verdict
-from helpers.sampling.eval_set import load_eval_set
-from helpers.sampling.training_set import read_training_rows
+from helpers.sampling import load_eval_set, read_training_rows
 from helpers.training.checkpoints import last_whole
 from helpers.training.held_out import split_held_out
 from helpers.training.plan import describe, make_plan
@@ -22,13 +23,8 @@ def prepare(neg_num: int, profile: Profile) -> str:
 
     They say the audit's verdict, which is no reason to stop, and set the settings in force, `BASE`, `TRAIN_DATA`,
     `MODEL`, `LOG`, and the flags that only some machines and runs have, `MACHINES` and `OPTIONS`. With CHECK=1 they say
-    what the training would do and end the script.
-
-    Raises:
-        UserError: something is missing, wrong, or too small.
+    what the training would do and end the script. Raises UserError: something is missing, wrong, or too small.
     """
-    import torch
-
     rows = read_training_rows(profile.training_file(neg_num), profile.instruction, profile.group_size)
     model = profile.tuned_model(neg_num)
     check_processes(profile)
@@ -46,9 +42,8 @@ def prepare(neg_num: int, profile: Profile) -> str:
     said = f"{'audit':10} {audit_line(rows, profile)}"
     if switch("CHECK"):
         heading = f"neg{neg_num} of profile {profile.run_name}, into {model}"
-        return shell_lines({"PLAN": f"{heading}\n{describe(plan, profile, precision, device)}\n{said}"}) + (
-            '\necho "$PLAN"\nexit'
-        )
+        text = f"{heading}\n{describe(plan, profile, precision, device)}\n{said}"
+        return f'{shell_lines({"PLAN": text})}\necho "$PLAN"\nexit'
     values = profile.model_dump(by_alias=True) | {
         "AUDIT": said,
         "BASE": base_model(profile),
@@ -56,7 +51,7 @@ def prepare(neg_num: int, profile: Profile) -> str:
         "MODEL": model,
         "LOG": profile.training_log(neg_num),
         "MACHINES": machines(profile),
-        "OPTIONS": options(profile, precision, model, on_cpu=not torch.cuda.is_available()),
+        "OPTIONS": options(profile, precision, model),
         "TENSORBOARD_LOGGING_DIR": profile.output_dir / "tensorboard" / f"neg{neg_num}",
     }
     return f'{shell_lines(values)}\nexport TENSORBOARD_LOGGING_DIR {QUIET}\necho "$AUDIT"'
@@ -70,43 +65,30 @@ def machines(profile: Profile) -> list[str]:
     return ["--nnodes", str(profile.nnodes), "--node_rank", str(profile.node_rank), *where]
 
 
-def options(profile: Profile, precision: str, model: Path, *, on_cpu: bool) -> list[str]:
+def options(profile: Profile, precision: str, model: Path) -> list[str]:
     """Return the training's flags that not every run has.
 
-    Raises:
-        UserError: RESUME=1, and no checkpoint in the model's folder is whole.
+    Raises UserError: RESUME=1, and no checkpoint in the model's folder is whole.
     """
-    found = ["--save_steps", str(profile.eval_steps or profile.save_steps)]  # a best step is one that was kept
-    if on_cpu:
-        found += ["--use_cpu", "True"]  # without it, several processes would each train alone
+    flags = f"--save_steps {profile.eval_steps or profile.save_steps}"  # a best step is one that was kept
+    if not torch.cuda.is_available():
+        flags += " --use_cpu True"  # without it, several processes would each train alone
     if precision != "fp32":
-        found += [f"--{precision}"]
+        flags += f" --{precision}"
     if profile.grad_cache:
-        found += ["--sub_batch_size", str(profile.grad_cache)]
+        flags += f" --sub_batch_size {profile.grad_cache}"
     if profile.eval_steps:
-        found += ["--eval_strategy", "steps", "--eval_steps", str(profile.eval_steps)]
-        found += [
-            "--load_best_model_at_end",
-            "True",
-            "--metric_for_best_model",
-            "ndcg@10",
-            "--greater_is_better",
-            "True",
-        ]
-    if switch("RESUME") and model.exists():
-        checkpoint = last_whole(model)
-        if checkpoint is None:
-            raise UserError(f"{model} has no whole checkpoint to go on from; start again with FORCE=1.")
-        found += ["--resume_from_checkpoint", str(checkpoint)]
-    return found
+        flags += f" --eval_strategy steps --eval_steps {profile.eval_steps} --load_best_model_at_end True"
+        flags += " --metric_for_best_model ndcg@10 --greater_is_better True"
+    if not (switch("RESUME") and model.exists()):
+        return flags.split()
+    if (checkpoint := last_whole(model)) is None:
+        raise UserError(f"{model} has no whole checkpoint to go on from; start again with FORCE=1.")
+    return [*flags.split(), "--resume_from_checkpoint", str(checkpoint)]
 
 
 def check_processes(profile: Profile) -> None:
-    """Check that the numbers of machines and processes make sense together.
-
-    Raises:
-        UserError: they do not.
-    """
+    """Raise UserError where the numbers of machines and processes make no sense together."""
     if profile.node_rank >= profile.nnodes:
         raise UserError(f"NODE_RANK={profile.node_rank}: with NNODES={profile.nnodes} it is below {profile.nnodes}.")
     if profile.cross_device_negatives and profile.processes == 1:
@@ -114,13 +96,10 @@ def check_processes(profile: Profile) -> None:
 
 
 def check_device(profile: Profile) -> tuple[str, str]:
-    """Check that this machine has the cards and the precision asked for; return what it computes in, and on what.
+    """Return what this machine computes in, and on what.
 
-    Raises:
-        UserError: more processes than cards, or bf16 on cards without it.
+    Raises UserError: more processes than cards, or bf16 on cards without it.
     """
-    import torch
-
     precision = computes_in(profile.precision)
     if not torch.cuda.is_available():
         return precision, "the CPU"
@@ -133,20 +112,18 @@ def check_device(profile: Profile) -> tuple[str, str]:
 
 
 def check_held_out(train: list[dict], held: list[dict], profile: Profile) -> None:
-    """Check that there is something to score checkpoints with, and enough negatives without it.
-
-    Raises:
-        UserError: EVAL_STEPS asks for scores that these rows cannot give.
-    """
-    if profile.eval_steps and not held:
+    """Raise UserError where EVAL_STEPS asks for scores that these rows cannot give, or takes too many negatives."""
+    if not profile.eval_steps:
+        return
+    where = f"EVAL_STEPS={profile.eval_steps}"
+    if not held:
         raise UserError(
-            f"EVAL_STEPS={profile.eval_steps}: none of {len(train)} training queries can be held out to score "
-            "checkpoints; set EVAL_STEPS=0."
+            f"{where}: none of {len(train)} training queries can be held out to score checkpoints; set EVAL_STEPS=0."
         )
-    if profile.eval_steps and (fewest := min(len(row["neg"]) for row in train)) < profile.group_size - 1:
+    if (fewest := min(len(row["neg"]) for row in train)) < profile.group_size - 1:
         raise UserError(
-            f"EVAL_STEPS={profile.eval_steps}: without the passages held out to score checkpoints a query is left with "
-            f"{fewest} negatives, but GROUP_SIZE={profile.group_size} draws {profile.group_size - 1}; set EVAL_STEPS=0."
+            f"{where}: without the passages held out to score checkpoints a query is left with {fewest} negatives, "
+            f"but GROUP_SIZE={profile.group_size} draws {profile.group_size - 1}; set EVAL_STEPS=0."
         )
 
 

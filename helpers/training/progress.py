@@ -13,10 +13,12 @@ from helpers.training.curve import loss_file, read_points
 
 
 class Progress(TrainerCallback):
-    """Print a line and append a point at each `logging_steps`; evaluate the last step, too."""
+    """Print a line and append a point at each `logging_steps`; evaluate the last step, too.
+
+    `batch` is the number of queries a step, of all processes together.
+    """
 
     def __init__(self, folder: Path, batch: int):
-        """Take the model's folder and the number of queries a step, of all processes together."""
         self.folder = folder
         self.batch = batch
 
@@ -33,41 +35,29 @@ class Progress(TrainerCallback):
             control.should_evaluate = args.eval_strategy != "no"
 
     def on_log(self, args, state, control, logs=None, **kwargs):
-        """Print and keep the loss or the score.
-
-        Raises:
-            UserError: the loss is no longer a number.
-        """
+        """Print and keep the loss or the score. Raises UserError: the loss is no longer a number."""
         if "loss" in logs:
-            if not math.isfinite(logs["loss"]):
+            loss, rate = logs["loss"], logs["learning_rate"]
+            if not math.isfinite(loss):
                 raise UserError(
-                    f"The loss is {logs['loss']} at step {state.global_step}; lower LEARNING_RATE, or set "
+                    f"The loss is {loss} at step {state.global_step}; lower LEARNING_RATE, or set "
                     "PRECISION=bf16 where the card has it, and start again with FORCE=1."
                 )
-            self._loss(state, logs)
+            seconds = (time.perf_counter() - self.since) / (state.global_step - self.step)  # a step
+            speed, left = self.batch / seconds, clock(seconds * (state.max_steps - state.global_step))
+            self._tell(
+                state,
+                f"loss {loss:.4f}   lr {rate:.1e}   {speed:.1f} examples/s   {left} left",
+                {"loss": loss, "learning_rate": rate, "examples_per_second": round(speed, 2)},
+            )
         elif "eval_ndcg@10" in logs:
-            self._keep(state, {"ndcg@10": logs["eval_ndcg@10"]})
-            self._print(state, f"held-out nDCG@10 {logs['eval_ndcg@10']:.4f}")
-            self.since, self.step = time.perf_counter(), state.global_step  # scoring is no training time
+            score = logs["eval_ndcg@10"]
+            self._tell(state, f"held-out nDCG@10 {score:.4f}", {"ndcg@10": score})
+        self.since, self.step = time.perf_counter(), state.global_step  # scoring is no training time
 
-    def _loss(self, state, logs: dict[str, float]) -> None:
-        now = time.perf_counter()
-        seconds = (now - self.since) / (state.global_step - self.step)  # a step
-        self.since, self.step = now, state.global_step
-        speed = self.batch / seconds  # queries a second
-        point = {"loss": logs["loss"], "learning_rate": logs["learning_rate"], "examples_per_second": round(speed, 2)}
-        self._keep(state, point)
-        left = clock(seconds * (state.max_steps - state.global_step))
-        self._print(
-            state, f"loss {logs['loss']:.4f}   lr {logs['learning_rate']:.1e}   {speed:.1f} examples/s   {left} left"
-        )
-
-    def _keep(self, state, point: dict[str, float]) -> None:
+    def _tell(self, state, text: str, point: dict[str, float]) -> None:
+        step, steps = state.global_step, state.max_steps
         if state.is_world_process_zero:
             with writing(self.folder), loss_file(self.folder).open("a", encoding="utf8") as file:
-                file.write(json.dumps({"step": state.global_step, "of": state.max_steps, **point}) + "\n")
-
-    def _print(self, state, text: str) -> None:
-        if state.is_world_process_zero:
-            width = len(str(state.max_steps))
-            print(f"step {state.global_step:{width}}/{state.max_steps}   {text}", flush=True)
+                file.write(json.dumps({"step": step, "of": steps, **point}) + "\n")
+            print(f"step {step:{len(str(steps))}}/{steps}   {text}", flush=True)

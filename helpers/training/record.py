@@ -52,8 +52,7 @@ def is_running(record: dict) -> bool:
 def check_place(folder: Path) -> None:
     """Check that a new model can go into a folder, or that the user has said what to do with the one that is there.
 
-    Raises:
-        UserError: the folder is not empty and neither FORCE nor RESUME is 1, or both are; or it is being filled.
+    Raises UserError: the folder is not empty and neither FORCE nor RESUME is 1, or both are; or it is being filled.
     """
     if record_file(folder).exists() and is_running(record := read_json(record_file(folder))):
         raise UserError(f"{folder} is being trained by process {record['pid']}; wait until it has ended, or end it.")
@@ -67,8 +66,7 @@ def check_place(folder: Path) -> None:
 def take_place(folder: Path) -> FileLock:
     """Lock a model's folder for this process, and with FORCE=1 remove it; the lock goes when the process ends.
 
-    Raises:
-        UserError: another process has the lock, or as `check_place`.
+    Raises UserError: another process has the lock, or as `check_place`.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.with_name(f".{folder.name}.lock"))
@@ -87,22 +85,19 @@ def take_place(folder: Path) -> FileLock:
 def check_same(folder: Path, record: dict) -> None:
     """Check that a resumed training has the data, the flags and the number of processes with which it began.
 
-    Raises:
-        UserError: it has not; going on would give the weights of neither.
+    Raises UserError: it has not; going on would give the weights of neither.
     """
     before = read_json(record_file(folder))
-    remedy = "restore that, or start again with FORCE=1"
+    begun, remedy = f"{folder} was begun", "restore that, or start again with FORCE=1"
     if before["data"] != record["data"]:
-        raise UserError(f"{folder} was begun on other training data; {remedy}.")
+        raise UserError(f"{begun} on other training data; {remedy}.")
     if before["processes"] != record["processes"]:
-        raise UserError(
-            f"{folder} was begun with {before['processes']} processes, not {record['processes']}; {remedy}."
-        )
+        raise UserError(f"{begun} with {before['processes']} processes, not {record['processes']}; {remedy}.")
     old, new = flags(before["flags"]), flags(record["flags"])
     for name in sorted((old.keys() | new.keys()) - FREE):
         if old.get(name) != new.get(name):
             was, now = (found.get(name, "not given") or "given" for found in (old, new))
-            raise UserError(f"{folder} was begun with --{name} {was}, now it is {now}; {remedy}.")
+            raise UserError(f"{begun} with --{name} {was}, now it is {now}; {remedy}.")
 
 
 def flags(words: list[str]) -> dict[str, str]:

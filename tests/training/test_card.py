@@ -77,8 +77,6 @@ def test_the_card(trained):
 
 
 def test_publish(trained, monkeypatch, capsys):
-    import huggingface_hub
-
     calls = []
 
     class Client:
@@ -89,7 +87,7 @@ def test_publish(trained, monkeypatch, capsys):
             calls.append(("upload", kwargs))
             return type("Commit", (), {"commit_url": "https://hub/commit/1"})
 
-    monkeypatch.setattr(huggingface_hub, "HfApi", Client)
+    monkeypatch.setattr("helpers.training.publish.HfApi", Client)
     write_card(trained.tuned_model(10), trained, FLAGS)
     publish("neg10", "me/mine", trained, pushed=False)
     said = capsys.readouterr().out
@@ -108,7 +106,7 @@ def test_publish(trained, monkeypatch, capsys):
         def create_repo(self, *args, **kwargs):
             raise OSError("401 Unauthorized\nmore")
 
-    monkeypatch.setattr(huggingface_hub, "HfApi", Refusing)
+    monkeypatch.setattr("helpers.training.publish.HfApi", Refusing)
     with pytest.raises(UserError, match=r"me/mine was not pushed \(401 Unauthorized\); log in with hf auth login"):
         publish("neg10", "me/mine", trained, pushed=True)
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from helpers.training.curve import read_points
 
 
 @pytest.fixture
-def train(certain_bert, tmp_path, request):
+def train(certain_bert, tmp_path, request, monkeypatch):
     """Return a function that trains with flags and returns the runner; the folder is a new one each time."""
     from accelerate.state import AcceleratorState, PartialState
     from FlagEmbedding.finetune.embedder.encoder_only import base
@@ -62,6 +63,7 @@ def train(certain_bert, tmp_path, request):
             **flags,
         }
         words = [str(word) for name, value in given.items() for word in (f"--{name}", value)]
+        monkeypatch.setattr(sys, "argv", ["finetune", *words])  # what the record and the card tell of
         *rest, training = HfArgumentParser(kinds).parse_args_into_dataclasses(words)
         training.log_level = "error"
         runner = Runner(*rest, training)
