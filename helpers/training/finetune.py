@@ -34,10 +34,10 @@ from helpers.encoding.models import weights_only
 from helpers.encoding.settings import EmbedderSettings, write_embedder
 from helpers.training.card import write_card
 from helpers.training.checkpoints import GO_ON, remove_broken, writing
+from helpers.training.curve import Progress
 from helpers.training.dataset import Collator, SetEpoch, TrainDataset
 from helpers.training.held_out import build_held_out, split_held_out
 from helpers.training.loss import MaskedLoss
-from helpers.training.progress import Progress
 from helpers.training.record import check_same, make_record, record_file, take_place
 from helpers.training.trainer import Trainer
 

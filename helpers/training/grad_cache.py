@@ -33,12 +33,9 @@ def cached_backward(
         backward: how to go back from the loss, such as through a gradient scaler.
     """
     chunks = [*queries, *passages]
-    states, vectors = [], []
+    state, states = torch.get_rng_state(), get_device_states(*chunks[0].values())
     with torch.no_grad(), precision():
-        for chunk in chunks:
-            states.append(random_state(chunk))
-            vectors.append(model.encode([chunk]))  # (texts of the chunk, dim)
-    after = random_state(chunks[-1])
+        vectors = [model.encode([chunk]) for chunk in chunks]  # (texts of the chunk, dim)
 
     for leaf in vectors:
         leaf.requires_grad_()
@@ -47,21 +44,10 @@ def cached_backward(
         _, loss = compute(torch.cat(vectors[: len(queries)]), torch.cat(vectors[len(queries) :]))
     backward(loss)  # to the vectors and no further
 
-    for chunk, state, leaf in zip(chunks, states, vectors, strict=True):
-        restore(*state)  # the same dropout as in the first pass
+    torch.set_rng_state(state)  # the same dropout as in the first pass
+    set_device_states(*states)
+    for chunk, leaf in zip(chunks, vectors, strict=True):
         with precision():
             again = model.encode([chunk])
         again.backward(leaf.grad)
-    restore(*after)
     return loss.detach()
-
-
-def random_state(features: dict[str, Tensor]) -> tuple[Tensor, list[int], list[Tensor]]:
-    """Return the state of the generators that dropout draws from: the CPU's, and that of the features' card."""
-    return torch.get_rng_state(), *get_device_states(*features.values())
-
-
-def restore(cpu: Tensor, devices: list[int], states: list[Tensor]) -> None:
-    """Put the generators back into a `random_state`."""
-    torch.set_rng_state(cpu)
-    set_device_states(devices, states)

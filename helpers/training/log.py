@@ -21,37 +21,35 @@ class Log:
     """Lines come in, those for people go out, and the exit status is told by what torchrun said."""
 
     def __init__(self) -> None:
-        self.held: list[str] = []
+        self.held = ""
         self.told = self.over = False
         self.status = 0
 
-    def lines(self, line: str) -> list[str]:
-        """Return the lines to show once `line` has come in."""
+    def shown(self, line: str) -> str:
+        """Return what to show once `line` has come in."""
         if match := FAILED.search(line):
             return self.failure(int(match[1]), int(match[2]))
         if self.over or NOTICE.match(line):
-            return []
+            return ""
         if line.startswith("Traceback (most recent call last)"):
-            self.held = [line]
-            return []
-        if self.held:
-            held, self.held = self.held, []
-            if AGENT in line:
-                self.over = True  # nothing but the traceback and torchrun's table follow
-                self.status = self.status or 1
-                return []
-            return [*held, line]
+            self.held = line
+            return ""
+        if self.held and AGENT in line:
+            self.over = True  # nothing but the traceback and torchrun's table follow
+            self.status = self.status or 1
+            return ""
+        held, self.held = self.held, ""
         self.told = self.told or line.startswith("error: ")
-        return [line]
+        return held + line
 
-    def failure(self, code: int, rank: int) -> list[str]:
+    def failure(self, code: int, rank: int) -> str:
         """Return the sentence about the process that failed first, unless it has said one itself."""
         self.status = 2 if self.told else 1
         if self.told:
-            return []
+            return ""
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
         self.told = True
-        return [f"error: Process {rank} of the training {how}; {GO_ON}.\n"]
+        return f"error: Process {rank} of the training {how}; {GO_ON}.\n"
 
 
 def keep_log(path: Path) -> int:
@@ -71,7 +69,7 @@ def keep_log(path: Path) -> int:
         if kept and not switch("RESUME"):
             file.truncate(0)
         for line in sys.stdin:
-            for text in log.lines(line):
+            if text := log.shown(line):
                 for out in (sys.stderr if text.startswith("error: ") else sys.stdout, *([file] if kept else [])):
                     with suppress(OSError):  # neither a full disk nor a closed terminal may silence the other
                         print(text, end="", flush=True, file=out)

@@ -27,8 +27,7 @@ def prepare(neg_num: int, profile: Profile) -> str:
     """
     rows = read_training_rows(profile.training_file(neg_num), profile.instruction, profile.group_size)
     model = profile.tuned_model(neg_num)
-    check_processes(profile)
-    precision, device = check_device(profile)
+    precision, device = check_machine(profile)
     train, held = split_held_out(rows, profile.seed) if profile.eval_steps else (rows, [])
     check_held_out(train, held, profile)
     plan = make_plan(train, len(held), profile, half=precision != "fp32")
@@ -87,19 +86,16 @@ def options(profile: Profile, precision: str, model: Path) -> list[str]:
     return [*flags.split(), "--resume_from_checkpoint", str(checkpoint)]
 
 
-def check_processes(profile: Profile) -> None:
-    """Raise UserError where the numbers of machines and processes make no sense together."""
+def check_machine(profile: Profile) -> tuple[str, str]:
+    """Return what this machine computes in, and on what.
+
+    Raises UserError: machines and processes that make no sense together, more processes than cards, or bf16 on cards
+    without it.
+    """
     if profile.node_rank >= profile.nnodes:
         raise UserError(f"NODE_RANK={profile.node_rank}: with NNODES={profile.nnodes} it is below {profile.nnodes}.")
     if profile.cross_device_negatives and profile.processes == 1:
         raise UserError("CROSS_DEVICE_NEGATIVES=1 needs several processes; set NPROC or NNODES, or leave it out.")
-
-
-def check_device(profile: Profile) -> tuple[str, str]:
-    """Return what this machine computes in, and on what.
-
-    Raises UserError: more processes than cards, or bf16 on cards without it.
-    """
     precision = computes_in(profile.precision)
     if not torch.cuda.is_available():
         return precision, "the CPU"

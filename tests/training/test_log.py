@@ -30,7 +30,7 @@ AGENT = [
 
 def shown(lines):
     log = Log()
-    return [text for line in lines for text in log.lines(line)], log.status
+    return "".join(log.shown(line) for line in lines).splitlines(keepends=True), log.status
 
 
 def test_the_log_keeps_what_is_for_people():

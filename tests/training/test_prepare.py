@@ -11,7 +11,7 @@ from helpers.base.files import write_json
 from helpers.sampling.training_set import read_training_rows
 from helpers.training.checkpoints import mark_whole
 from helpers.training.plan import activation_bytes, count_parameters, make_plan
-from helpers.training.prepare import check_device, check_processes, prepare
+from helpers.training.prepare import check_machine, prepare
 from helpers.training.record import check_place, make_record, record_file, take_place
 
 SETTINGS = {"BASE_LAYERS": 0, "INSTRUCTION": "ask: "}
@@ -196,22 +196,22 @@ def test_the_machine_has_what_is_asked_for(make_profile, monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert check_device(make_profile()) == ("fp32", "the CPU")
-    assert check_device(make_profile(PRECISION="fp16")) == ("fp32", "the CPU")
-    assert check_device(make_profile(PRECISION="bf16")) == ("bf16", "the CPU")
+    assert check_machine(make_profile()) == ("fp32", "the CPU")
+    assert check_machine(make_profile(PRECISION="fp16")) == ("fp32", "the CPU")
+    assert check_machine(make_profile(PRECISION="bf16")) == ("bf16", "the CPU")
     with pytest.raises(UserError, match="NODE_RANK=2: with NNODES=2 it is below 2"):
-        check_processes(make_profile(NNODES=2, NODE_RANK=2))
+        check_machine(make_profile(NNODES=2, NODE_RANK=2))
     with pytest.raises(UserError, match="CROSS_DEVICE_NEGATIVES=1 needs several processes"):
-        check_processes(make_profile(CROSS_DEVICE_NEGATIVES=1))
+        check_machine(make_profile(CROSS_DEVICE_NEGATIVES=1))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Card")
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
-    assert check_device(make_profile(PRECISION="fp16")) == ("fp16", "Card")
+    assert check_machine(make_profile(PRECISION="fp16")) == ("fp16", "Card")
     with pytest.raises(UserError, match="PRECISION=bf16: Card does not have it; set PRECISION=fp16"):
-        check_device(make_profile(PRECISION="bf16"))
+        check_machine(make_profile(PRECISION="bf16"))
     with pytest.raises(UserError, match="NPROC=2: this machine has 1 CUDA cards"):
-        check_device(make_profile(NPROC=2))
+        check_machine(make_profile(NPROC=2))
 
 
 @pytest.mark.parametrize(
