@@ -4,7 +4,6 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from transformers import TrainerCallback
 
@@ -23,9 +22,6 @@ from helpers.encoding.settings import is_embedder
 from helpers.training.checkpoints import GO_ON, last_whole, writing
 from helpers.training.record import is_running, record_file
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 PAUSE = 2.0  # seconds between two looks
 LAST_LINES = 12  # of the log, when the process has died
 
@@ -42,14 +38,11 @@ def read_points(folder: Path) -> list[dict]:
 
 
 class Progress(TrainerCallback):
-    """Print a line and append a point at each `logging_steps`; evaluate the last step, too.
-
-    `batch` is the number of queries a step, of all processes together.
-    """
+    """Print a line and append a point at each `logging_steps`; evaluate the last step, too."""
 
     def __init__(self, folder: Path, batch: int):
         self.folder = folder
-        self.batch = batch
+        self.batch = batch  # queries a step, of all processes together
 
     def on_train_begin(self, args, state, control, **kwargs):
         """Drop the points after the step that the training goes on from."""
@@ -69,22 +62,19 @@ class Progress(TrainerCallback):
             loss, rate = logs["loss"], logs["learning_rate"]
             if not math.isfinite(loss):
                 raise UserError(
-                    f"The loss is {loss} at step {state.global_step}; lower LEARNING_RATE, or set "
-                    "PRECISION=bf16 where the card has it, and start again with FORCE=1."
+                    f"The loss is {loss} at step {state.global_step}; lower LEARNING_RATE, or set PRECISION=bf16 where "
+                    "the card has it, and start again with FORCE=1."
                 )
             seconds = (time.perf_counter() - self.since) / (state.global_step - self.step)  # a step
             speed, left = self.batch / seconds, clock(seconds * (state.max_steps - state.global_step))
-            self._tell(
-                state,
-                f"loss {loss:.4f}   lr {rate:.1e}   {speed:.1f} examples/s   {left} left",
-                {"loss": loss, "learning_rate": rate, "examples_per_second": round(speed, 2)},
-            )
+            point = {"loss": loss, "learning_rate": rate, "examples_per_second": round(speed, 2)}
+            self._tell(state, point, f"loss {loss:.4f}   lr {rate:.1e}   {speed:.1f} examples/s   {left} left")
         elif "eval_ndcg@10" in logs:
             score = logs["eval_ndcg@10"]
-            self._tell(state, f"held-out nDCG@10 {score:.4f}", {"ndcg@10": score})
+            self._tell(state, {"ndcg@10": score}, f"held-out nDCG@10 {score:.4f}")
         self.since, self.step = time.perf_counter(), state.global_step  # scoring is no training time
 
-    def _tell(self, state, text: str, point: dict[str, float]) -> None:
+    def _tell(self, state, point: dict[str, float], text: str) -> None:
         step, steps = state.global_step, state.max_steps
         if state.is_world_process_zero:
             with writing(self.folder), loss_file(self.folder).open("a", encoding="utf8") as file:
@@ -105,15 +95,11 @@ def follow(name: str, profile: Profile | None = None) -> None:
     folder = profile.tuned_model(neg_num)
     if not record_file(folder).exists():
         raise UserError(f"Nothing is trained in {folder}; {how_to_train(name)} in a terminal first.")
-    picture = None
+    picture = display(display_id=True)
     while True:
         running = is_running(read_json(record_file(folder)))  # asked first: what it left is whole when it is gone
         state = "running" if running else "finished" if is_embedder(folder) else "died"
-        figure = plot_points(read_points(folder), f"{name}, {state}")
-        if picture is None:
-            picture = display(figure, display_id=True)
-        else:
-            picture.update(figure)
+        picture.update(plot_points(read_points(folder), f"{name}, {state}"))
         if not running:
             break
         time.sleep(PAUSE)
@@ -124,7 +110,7 @@ def follow(name: str, profile: Profile | None = None) -> None:
         print(f"{GO_ON}." if last_whole(folder) else "There is no whole checkpoint; FORCE=1 starts again.")
 
 
-def plot_points(points: list[dict], title: str) -> "Figure":
+def plot_points(points: list[dict], title: str):
     """Draw loss over step and, on the right, the held-out nDCG@10; return a figure that pyplot does not show again."""
     import matplotlib.pyplot as plt
 

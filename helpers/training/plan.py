@@ -68,13 +68,8 @@ def make_plan(rows: list[dict], held_out: int, profile: Profile, half: bool) -> 
     queries = np.minimum(token_lengths(asked, folder), profile.query_max_len)
     passages = np.minimum(token_lengths(shown, folder), profile.passage_max_len)
 
-    kept = [
-        activation_bytes(min(texts, profile.grad_cache or texts), longest, config, half)
-        for texts, longest in (
-            (profile.batch_size, queries.max()),
-            (profile.batch_size * profile.group_size, passages.max()),
-        )
-    ]
+    sizes = (profile.batch_size, queries.max()), (profile.batch_size * profile.group_size, passages.max())
+    kept = [activation_bytes(min(n, profile.grad_cache or n), longest, config, half) for n, longest in sizes]
     devices = profile.processes if profile.cross_device_negatives else 1
     existing = next(path for path in (profile.output_dir, *profile.output_dir.parents) if path.exists())
     return Plan(

@@ -127,6 +127,5 @@ def audit_line(rows: list[dict], profile: Profile) -> str:
     """Return the verdict on the training set and the evaluation set beside it."""
     if not (profile.data_dir / "qrels.trec").exists():
         return "left out: there is no evaluation set yet, see notebooks/02_build_eval_dataset.ipynb"
-    folder = model_folder(profile.base_model, profile.base_revision)
-    eval_set = load_eval_set(profile.data_dir)
+    folder, eval_set = model_folder(profile.base_model, profile.base_revision), load_eval_set(profile.data_dir)
     return verdict(audit(rows, eval_set, folder, profile.query_max_len, profile.passage_max_len))

@@ -43,13 +43,11 @@ class Trainer(EncoderOnlyEmbedderTrainer):
         inputs = self._prepare_inputs(inputs)
         self._note_answers(inputs)
         share = 1 / self.current_gradient_accumulation_steps
-        loss = cached_backward(
-            self.model,
-            inputs["queries"],
-            inputs["passages"],
-            self.accelerator.autocast,
-            lambda loss: self.accelerator.backward(share * loss),
-        )
+
+        def backward(loss: torch.Tensor) -> None:
+            self.accelerator.backward(share * loss)
+
+        loss = cached_backward(self.model, inputs["queries"], inputs["passages"], self.accelerator.autocast, backward)
         if self.args.world_size > 1 and self.accelerator.sync_gradients:
             # The chunks went around the wrapper that averages gradients over processes.
             gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
@@ -110,10 +108,8 @@ def load_weights(encoder: torch.nn.Module, checkpoint: Path) -> None:
     try:
         encoder.load_state_dict(load_file(checkpoint / "model.safetensors"), strict=True)
     except RuntimeError as error:
-        reason = " ".join(line.strip() for line in str(error).splitlines()[1:])
-        raise UserError(
-            f"{checkpoint} is not a checkpoint of this model: {reason} Start again with FORCE=1."
-        ) from error
+        why = " ".join(line.strip() for line in str(error).splitlines()[1:])
+        raise UserError(f"{checkpoint} is not a checkpoint of this model: {why} Start again with FORCE=1.") from error
 
 
 def held_out_ndcg(

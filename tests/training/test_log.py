@@ -119,11 +119,7 @@ def test_follow_until_the_end(make_profile, tmp_path, monkeypatch, capsys, endin
         def update(self, figure):
             titles.append(figure.axes[0].get_title())
 
-    def display(figure, display_id):
-        titles.append(figure.axes[0].get_title())
-        return Picture()
-
-    monkeypatch.setattr(IPython.display, "display", display)
+    monkeypatch.setattr(IPython.display, "display", lambda display_id: Picture())
     profile = make_profile()
     with pytest.raises(UserError, match="Nothing is trained in .*; run bash finetune_neg10.sh"):
         follow("neg10", profile)
