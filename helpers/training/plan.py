@@ -2,8 +2,8 @@
 
 import math
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -17,24 +17,6 @@ STATE_BYTES = 16  # a parameter: float32 weight, gradient and Adam's two moments
 CHECKPOINT_BYTES = 12  # a parameter: the weight and the two moments
 CHECKPOINTS = 3  # two are kept, and a third is written before the older goes
 MODELS = 3  # the final weights, with those they are written from
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The size of a training; bytes are estimates."""
-
-    examples: int
-    held_out: int
-    steps: int
-    batch: int  # queries a step, of all processes
-    negatives: int  # passages that compete with a query's positive
-    query_tokens: float  # mean, with the instruction, after the cut
-    passage_tokens: float
-    tokens: int  # of the whole training, padding left out
-    parameters: int
-    memory: int  # bytes a process
-    disk: int  # bytes
-    free: int  # bytes
 
 
 def count_parameters(folder: Path, layers: int) -> tuple[int, PreTrainedConfig]:
@@ -56,8 +38,11 @@ def activation_bytes(texts: int, tokens: int, config: PreTrainedConfig, half: bo
     return round(layer * config.num_hidden_layers * (1 if half else 2))
 
 
-def make_plan(rows: list[dict], held_out: int, profile: Profile, half: bool) -> Plan:
-    """Reckon a training on `rows`, with `held_out` more to score checkpoints, in half precision or not."""
+def make_plan(rows: list[dict], held_out: int, profile: Profile, half: bool) -> SimpleNamespace:
+    """Reckon a training on `rows`, with `held_out` more to score checkpoints, in half precision or not.
+
+    Bytes are estimates.
+    """
     folder = model_folder(profile.base_model, profile.base_revision)
     parameters, config = count_parameters(folder, profile.base_layers)
     batch = profile.batch_size * profile.processes
@@ -72,23 +57,24 @@ def make_plan(rows: list[dict], held_out: int, profile: Profile, half: bool) -> 
     kept = [activation_bytes(min(n, profile.grad_cache or n), longest, config, half) for n, longest in sizes]
     devices = profile.processes if profile.cross_device_negatives else 1
     existing = next(path for path in (profile.output_dir, *profile.output_dir.parents) if path.exists())
-    return Plan(
+    return SimpleNamespace(
         examples=len(rows),
         held_out=held_out,
         steps=math.ceil(profile.epochs * math.ceil(len(rows) / batch)),
-        batch=batch,
-        negatives=profile.group_size * profile.batch_size * devices - 1,
-        query_tokens=queries.mean(),
+        batch=batch,  # queries a step, of all processes
+        negatives=profile.group_size * profile.batch_size * devices - 1,  # that compete with a query's positive
+        query_tokens=queries.mean(),  # with the instruction, after the cut
         passage_tokens=passages.mean(),
+        # of the whole training, padding left out
         tokens=round(profile.epochs * len(rows) * (queries.mean() + profile.group_size * passages.mean())),
         parameters=parameters,
-        memory=STATE_BYTES * parameters + (max(kept) if profile.grad_cache else sum(kept)),
-        disk=CHECKPOINTS * CHECKPOINT_BYTES * parameters + MODELS * 4 * parameters,
-        free=shutil.disk_usage(existing).free,
+        memory=STATE_BYTES * parameters + (max(kept) if profile.grad_cache else sum(kept)),  # bytes a process
+        disk=CHECKPOINTS * CHECKPOINT_BYTES * parameters + MODELS * 4 * parameters,  # bytes
+        free=shutil.disk_usage(existing).free,  # bytes
     )
 
 
-def describe(plan: Plan, profile: Profile, precision: str, device: str) -> str:
+def describe(plan: SimpleNamespace, profile: Profile, precision: str, device: str) -> str:
     """Return the plan in lines of a name and a value; the training computes in `precision`, on `device`."""
     unused = f"; PRECISION={profile.precision} is for CUDA cards" if profile.precision != precision else ""
     held_out = f", {plan.held_out} more held out to score every {profile.eval_steps} steps" if plan.held_out else ""

@@ -28,8 +28,7 @@ def prepare(neg_num: int, profile: Profile) -> str:
     rows = read_training_rows(profile.training_file(neg_num), profile.instruction, profile.group_size)
     model = profile.tuned_model(neg_num)
     precision, device = check_machine(profile)
-    train, held = split_held_out(rows, profile.seed) if profile.eval_steps else (rows, [])
-    check_held_out(train, held, profile)
+    train, held = hold_out(rows, profile)
     plan = make_plan(train, len(held), profile, half=precision != "fp32")
     if plan.disk > plan.free:
         raise UserError(
@@ -107,10 +106,14 @@ def check_machine(profile: Profile) -> tuple[str, str]:
     return precision, name
 
 
-def check_held_out(train: list[dict], held: list[dict], profile: Profile) -> None:
-    """Raise UserError where EVAL_STEPS asks for scores that these rows cannot give, or takes too many negatives."""
+def hold_out(rows: list[dict], profile: Profile) -> tuple[list[dict], list[dict]]:
+    """Return the rows that train and those that score checkpoints.
+
+    Raises UserError: EVAL_STEPS asks for scores that these rows cannot give, or leaves too few negatives.
+    """
     if not profile.eval_steps:
-        return
+        return rows, []
+    train, held = split_held_out(rows, profile.seed)
     where = f"EVAL_STEPS={profile.eval_steps}"
     if not held:
         raise UserError(
@@ -121,6 +124,7 @@ def check_held_out(train: list[dict], held: list[dict], profile: Profile) -> Non
             f"{where}: without the passages held out to score checkpoints a query is left with {fewest} negatives, "
             f"but GROUP_SIZE={profile.group_size} draws {profile.group_size - 1}; set EVAL_STEPS=0."
         )
+    return train, held
 
 
 def audit_line(rows: list[dict], profile: Profile) -> str:
