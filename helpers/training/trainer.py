@@ -6,7 +6,7 @@ import torch
 from FlagEmbedding.finetune.embedder.encoder_only.base import BiEncoderOnlyEmbedderModel, EncoderOnlyEmbedderTrainer
 from safetensors.torch import load_file
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
-from transformers import BatchEncoding, PreTrainedTokenizerBase, TrainerControl
+from transformers import BatchEncoding, TrainerControl
 from transformers.trainer_utils import rotate_checkpoints
 
 from helpers.base import UserError
@@ -14,6 +14,7 @@ from helpers.encoding.encoder import encode_texts
 from helpers.evaluation import average, score_queries
 from helpers.sampling import EvalSet
 from helpers.training.checkpoints import is_whole, mark_whole, step_of, writing
+from helpers.training.dataset import Collator
 from helpers.training.grad_cache import cached_backward
 
 TOKENS = 8192  # encoded at a time to score, at most
@@ -58,9 +59,8 @@ class Trainer(EncoderOnlyEmbedderTrainer):
 
     def evaluate(self, *args, **kwargs) -> dict[str, float]:
         """Score the held-out queries in the precision of the training; every process comes to the same number."""
-        lengths = self.data_collator.query_max_len, self.data_collator.passage_max_len
         with self.accelerator.autocast():
-            value = held_out_ndcg(self.model, self.processing_class, self.eval_dataset, *lengths)
+            value = held_out_ndcg(self.model, self.data_collator, self.eval_dataset)
         metrics = {"eval_ndcg@10": value}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -112,23 +112,17 @@ def load_weights(encoder: torch.nn.Module, checkpoint: Path) -> None:
         raise UserError(f"{checkpoint} is not a checkpoint of this model: {why} Start again with FORCE=1.") from error
 
 
-def held_out_ndcg(
-    model: BiEncoderOnlyEmbedderModel,
-    tokenizer: PreTrainedTokenizerBase,
-    held_out: EvalSet,
-    query_max_len: int,
-    passage_max_len: int,
-) -> float:
+def held_out_ndcg(model: BiEncoderOnlyEmbedderModel, collator: Collator, held_out: EvalSet) -> float:
     """Return the mean nDCG@10 of the held-out queries; dropout is off meanwhile, and no random number is drawn."""
-    device, training = next(model.parameters()).device, model.training
+    device, training, tokenizer = next(model.parameters()).device, model.training, collator.tokenizer
 
     def forward(inputs: BatchEncoding) -> torch.Tensor:
         return model.encode([inputs.to(device)])
 
     model.eval()
     with torch.no_grad():
-        passages, _ = encode_texts(list(held_out.corpus.values()), passage_max_len, tokenizer, forward, TOKENS)
-        queries, _ = encode_texts(list(held_out.queries.values()), query_max_len, tokenizer, forward, TOKENS)
+        passages, _ = encode_texts(list(held_out.corpus.values()), collator.passage_max_len, tokenizer, forward, TOKENS)
+        queries, _ = encode_texts(list(held_out.queries.values()), collator.query_max_len, tokenizer, forward, TOKENS)
     model.train(training)
     # Not by FAISS, which would take its own memory on every card beside the training's.
     scores = (queries @ passages.T).tolist()  # (queries, passages)

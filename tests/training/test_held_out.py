@@ -52,6 +52,7 @@ def test_the_score_is_that_of_evaluation(tiny_bert, make_profile, precision):
     from helpers.encoding.encoder import Embedder, embedder_settings
     from helpers.evaluation.metrics import average, score_queries
     from helpers.recall.index import build_index, search
+    from helpers.training.dataset import Collator
     from helpers.training.trainer import held_out_ndcg
 
     rows = [row | {"query": row["pos"][0][:30]} for row in make_rows(200, 2)]  # so that something is found
@@ -67,8 +68,9 @@ def test_the_score_is_that_of_evaluation(tiny_bert, make_profile, precision):
     model = BiEncoderOnlyEmbedderModel(
         AutoModel.from_pretrained(tiny_bert), sentence_pooling_method="mean", normalize_embeddings=True
     ).train()
+    collator = Collator(AutoTokenizer.from_pretrained(tiny_bert), query_max_len=24, passage_max_len=24)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-        value = held_out_ndcg(model, AutoTokenizer.from_pretrained(tiny_bert), task, 24, 24)
+        value = held_out_ndcg(model, collator, task)
     assert value == pytest.approx(expected, abs=1e-6 if precision == "fp32" else 0.02)
     assert 0 < value < 1
     assert model.training
