@@ -97,7 +97,8 @@ class Runner(EncoderOnlyEmbedderRunner):
             record = make_record(self.data_args.train_data, args.world_size)
             if checkpoint:
                 check_same(folder, record)
-                print(f"goes on from {Path(checkpoint).name}", flush=True)
+            began = f"goes on from {Path(checkpoint).name}" if checkpoint else "begins"
+            print(f"{began}, in process {os.getpid()}", flush=True)  # with this line the log becomes its own
             folder.mkdir(parents=True, exist_ok=True)
             remove_broken(folder)
             write_json(record_file(folder), record)

@@ -1,10 +1,9 @@
 """What torchrun prints, kept in a file and shown, less torchrun's own traceback when a process fails."""
 
-import fcntl
 import re
 import signal
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from helpers.base import switch
@@ -55,22 +54,19 @@ class Log:
 def keep_log(path: Path) -> int:
     """Copy standard input to a file and to standard output, errors to standard error; return the exit status.
 
-    With RESUME=1 the file is gone on with. Where another process keeps it, the lines are only shown.
+    The file is that of the last training which has begun, or was gone on with at RESUME=1: one that is refused, since
+    another process has its place or for any other reason, leaves it alone.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for torchrun; what it says then is to be kept
-    log = Log()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            kept = True
-        except OSError as error:
-            kept = not isinstance(error, BlockingIOError)  # else it is a file system without locks
-        if kept and not switch("RESUME"):
-            file.truncate(0)
+    log, outs = Log(), [sys.stdout]
+    with ExitStack() as stack:
         for line in sys.stdin:
-            if text := log.shown(line):
-                for out in (sys.stderr if text.startswith("error: ") else sys.stdout, *([file] if kept else [])):
-                    with suppress(OSError):  # neither a full disk nor a closed terminal may silence the other
-                        print(text, end="", flush=True, file=out)
+            text = log.shown(line)
+            failed = text.startswith("error: ")
+            if text and not failed and len(outs) == 1:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                outs.append(stack.enter_context(path.open("a" if switch("RESUME") else "w", encoding="utf8")))
+            for out in outs:
+                with suppress(OSError):  # neither a full disk nor a closed terminal may silence the other
+                    print(text, end="", flush=True, file=sys.stderr if failed and out is sys.stdout else out)
     return log.status

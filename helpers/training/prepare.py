@@ -1,10 +1,12 @@
 """What must hold before a training starts, and what its script then does."""
 
+import os
 from pathlib import Path
 
 import torch
 
 from helpers.base import Profile, UserError, shell_lines, switch
+from helpers.base.profile import KEYS
 from helpers.encoding import base_model, model_folder
 from helpers.encoding.encoder import computes_in
 from helpers.evaluation.audit import audit, verdict
@@ -21,9 +23,11 @@ QUIET = "PYTHONUNBUFFERED=1 PYTHONWARNINGS=ignore HF_HUB_DISABLE_PROGRESS_BARS=1
 def prepare(neg_num: int, profile: Profile) -> str:
     """Check all that a training needs and return the lines that its script sources before it calls torchrun.
 
-    They say the audit's verdict, which is no reason to stop, and set the settings in force, `BASE`, `TRAIN_DATA`,
-    `MODEL`, `LOG`, and the flags that only some machines and runs have, `MACHINES` and `OPTIONS`. With CHECK=1 they say
-    what the training would do and end the script. Raises UserError: something is missing, wrong, or too small.
+    They say which settings the environment overrides, and the audit's verdict, which is no reason to stop; they set the
+    settings in force, `BASE`, `TRAIN_DATA`, `MODEL`, `LOG`, and the flags that only some machines and runs have,
+    `MACHINES` and `OPTIONS`. With CHECK=1 they say what the training would do and end the script.
+
+    Raises UserError: something is missing, wrong, or too small.
     """
     rows = read_training_rows(profile.training_file(neg_num), profile.instruction, profile.group_size)
     model = profile.tuned_model(neg_num)
@@ -38,12 +42,14 @@ def prepare(neg_num: int, profile: Profile) -> str:
     if profile.node_rank == 0:  # the machines share the folder, and the first may have begun to fill it
         check_place(model)
     said = f"{'audit':10} {audit_line(rows, profile)}"
+    if overrides := [f"{key}={os.environ[key]}" for key in KEYS if key in os.environ]:
+        said = f"{'settings':10} those of {profile.name}, but {', '.join(overrides)}\n{said}"
     if switch("CHECK"):
         heading = f"neg{neg_num} of profile {profile.run_name}, into {model}"
         text = f"{heading}\n{describe(plan, profile, precision, device)}\n{said}"
         return f'{shell_lines({"PLAN": text})}\necho "$PLAN"\nexit'
     values = profile.model_dump(by_alias=True) | {
-        "AUDIT": said,
+        "SAID": said,
         "BASE": base_model(profile),
         "TRAIN_DATA": profile.training_file(neg_num),
         "MODEL": model,
@@ -52,7 +58,7 @@ def prepare(neg_num: int, profile: Profile) -> str:
         "OPTIONS": options(profile, precision, model),
         "TENSORBOARD_LOGGING_DIR": profile.output_dir / "tensorboard" / f"neg{neg_num}",
     }
-    return f'{shell_lines(values)}\nexport TENSORBOARD_LOGGING_DIR {QUIET}\necho "$AUDIT"'
+    return f'{shell_lines(values)}\nexport TENSORBOARD_LOGGING_DIR {QUIET}\necho "$SAID"'
 
 
 def machines(profile: Profile) -> list[str]:

@@ -128,14 +128,16 @@ def unbroken(new_run, tiny_bert):
 
 def test_the_log_is_for_people(unbroken):
     run, done = unbroken
-    audited, *lines = done.stdout.splitlines()
+    overrides, audited, *lines = done.stdout.splitlines()
     assert audited.startswith("audit      ")
+    assert all(f"{key}={value}" in overrides for key, value in run.settings.items() if key != "PROFILE")
     assert lines == (run.output / "finetune_neg10.log").read_text().splitlines()
     assert "\r" not in done.stdout
     assert max(map(len, lines)) < 120
     pattern = r"step +\d+/30   loss \d+\.\d{4}   lr \d\.\de[-+]\d\d   \d+\.\d examples/s   \d+:\d\d left"
-    assert all(re.fullmatch(pattern, line) for line in lines[:-1])
-    assert len(lines) == 31
+    assert lines[0].endswith(f" {run.pid()}")
+    assert all(re.fullmatch(pattern, line) for line in lines[1:-1])
+    assert len(lines) == 32
     assert lines[-1].endswith(f" {run.folder}")
     points = read_points(run.folder)
     assert [point["step"] for point in points] == list(range(1, 31))
@@ -167,7 +169,7 @@ def resumed(run, unbroken):
     """Check that going on with `run` comes to the unbroken run's end."""
     step = last_whole(run.folder).name.removeprefix("checkpoint-")
     done = run.done(RESUME=1)
-    assert f"checkpoint-{step}\nstep {int(step) + 1:2}/30" in done.stdout
+    assert re.search(rf"checkpoint-{step}\b.*\nstep {int(step) + 1:2}/30", done.stdout)
     assert same(run.weights(), unbroken[0].weights())
     assert run.losses() == unbroken[0].losses()
     assert not any(path.name.startswith(".") for path in run.folder.iterdir())

@@ -13,7 +13,7 @@ from helpers.base.errors import UserError
 from helpers.base.files import write_json
 from helpers.training import curve
 from helpers.training.curve import follow, loss_file, plot_points
-from helpers.training.log import Log
+from helpers.training.log import Log, keep_log
 from helpers.training.record import check_same, flags, is_running, make_record, record_file
 
 AGENT = [
@@ -50,6 +50,26 @@ def test_a_killed_process_is_one_sentence():
 def test_a_process_that_said_why_is_not_repeated():
     text, status = shown(["error: The disk is full.\n", *[line.format(code=2) for line in AGENT]])
     assert (text, status) == (["error: The disk is full.\n"], 2)
+
+
+@pytest.mark.parametrize(
+    ("lines", "resume", "kept"),
+    [
+        (["error: no place\n"], False, "before\n"),
+        (["begins\n", "error: no more\n"], False, "begins\nerror: no more\n"),
+        (["goes on\n"], True, "before\ngoes on\n"),
+    ],
+)
+def test_the_file_is_that_of_a_training_that_has_begun(tmp_path, monkeypatch, capsys, lines, resume, kept):
+    monkeypatch.setattr("sys.stdin", lines)
+    monkeypatch.setenv("RESUME", str(int(resume)))
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    (tmp_path / "log").write_text("before\n")
+    assert keep_log(tmp_path / "log") == 0
+    assert (tmp_path / "log").read_text() == kept
+    said = capsys.readouterr()
+    assert said.err == "".join(line for line in lines if line.startswith("error"))
+    assert said.out == "".join(line for line in lines if not line.startswith("error"))
 
 
 def test_a_tracebacks_of_a_process_are_kept():
