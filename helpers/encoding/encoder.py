@@ -102,7 +102,7 @@ def encode_texts(texts: list[str], max_len: int, tokenizer, forward: Callable, b
                 ) from error
             before, budget = budget, min(budget, len(rows) * longest) // 2
             print(f"Out of memory at ENCODE_TOKENS={before}; goes on with {budget}.")
-        torch.cuda.empty_cache()  # only here has the failed batch been let go
+        torch.cuda.empty_cache()  # the failed batch is free only after the except block
     return np.concatenate(found)[np.argsort(order)], budget
 
 

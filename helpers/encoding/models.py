@@ -82,8 +82,8 @@ def base_model(profile: Profile) -> Path:
     made once, in `profile.output_dir`, under a name that ends in the fingerprint of the whole one. Raises UserError: as
     `model_folder`, or the model has fewer layers than asked for.
     """
-    folder, layers = model_folder(profile.base_model, profile.base_revision), profile.base_layers
-    if not layers:
+    folder = model_folder(profile.base_model, profile.base_revision)
+    if not (layers := profile.base_layers):
         return folder
     cut = profile.output_dir / f"{profile.base_name}-{model_fingerprint(folder)[:8]}"
     if cut.exists():

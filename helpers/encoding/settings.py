@@ -14,7 +14,6 @@ from helpers.base import UserError
 
 LAST = "modules.json"  # moved into place last: where it is, the model is whole
 POOLINGS = ("cls", "mean")
-SUPPORTED = {"Transformer", "Pooling", "Normalize"}
 PASSAGE_PROMPTS = ("document", "passage", "corpus")
 
 
@@ -32,7 +31,7 @@ class EmbedderSettings:
 
 
 def write_embedder(plain: Path, folder: Path, settings: EmbedderSettings) -> None:
-    """Write the weights and the tokenizer in `plain` to `folder` as a model that sentence-transformers loads."""
+    """Write the model in `plain` to `folder` as sentence-transformers loads it, the instructions as its prompts."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 
@@ -43,7 +42,7 @@ def write_embedder(plain: Path, folder: Path, settings: EmbedderSettings) -> Non
     with tempfile.TemporaryDirectory(prefix=".model-", dir=folder) as temporary:
         model.save_pretrained(temporary, create_model_card=False)
         for path in sorted(Path(temporary).iterdir(), key=lambda path: path.name == LAST):
-            shutil.rmtree(folder / path.name, ignore_errors=True)  # a folder is not replaced; a file is
+            shutil.rmtree(folder / path.name, ignore_errors=True)  # replace() replaces no folder
             path.replace(folder / path.name)
 
 
@@ -64,7 +63,7 @@ def read_embedder(model: str, folder: Path) -> EmbedderSettings:
             "give a model saved by sentence-transformers."
         )
     modules = {module["type"].rpartition(".")[2]: folder / module["path"] for module in _read(folder / LAST)}
-    if unknown := modules.keys() - SUPPORTED:
+    if unknown := modules.keys() - {"Transformer", "Pooling", "Normalize"}:
         raise UserError(f"{folder / LAST}: {', '.join(sorted(unknown))} is not supported; give a BERT-like embedder.")
     from sentence_transformers.sentence_transformer.modules import Pooling
 

@@ -28,18 +28,17 @@ def write_vectors(path: Path, blocks: Iterable[np.ndarray], shape: tuple[int, in
 
 def kept_vectors(path: Path) -> tuple[np.memmap, float] | None:
     """Return the vectors kept at `path`, mapped read-only, and the seconds that making them took; None if not whole."""
-    note = path.with_suffix(".json")
-    if not (path.exists() and note.exists()):
-        return None
-    return np.load(path, mmap_mode="r"), read_json(note)["seconds"]
+    if path.exists() and (note := path.with_suffix(".json")).exists():
+        return np.load(path, mmap_mode="r"), read_json(note)["seconds"]
+    return None
 
 
 def vector_blocks(vectors: np.ndarray, size: int = BLOCK) -> Iterator[np.ndarray]:
     """Yield the vectors in float32, `size` rows at a time.
 
-    A file is mapped anew for each block: with its map goes what was read, and memory does not fill up.
+    A file is mapped anew for each block, so that what was read leaves the memory with its map.
     """
-    # Only a whole file has its map as `base`; a part of one says of itself that it is the whole.
+    # A part of a mapped file has the name of the whole, but only the whole has the map as its base.
     file = vectors.filename if isinstance(vectors, np.memmap) and isinstance(vectors.base, mmap) else None
     for start in range(0, len(vectors), size):
         whole = np.load(file, mmap_mode="r") if file else vectors
