@@ -3,14 +3,17 @@
 All three start from the texts and keep the settings that their authors chose.
 """
 
-import time
 from collections.abc import Callable
 from statistics import median
 
 import numpy as np
+import torch
+from sentence_transformers import SentenceTransformer
+from torch.utils.benchmark import Timer
+from transformers import AutoConfig
 
-from helpers.base import Profile, UserError
-from helpers.encoding.encoder import Embedder, computes_in, embedder_settings, load_model
+from helpers.base import Profile, UserError, timed
+from helpers.encoding.encoder import Embedder, computes_in, embedder_settings, load_model, token_lengths
 from helpers.encoding.settings import EmbedderSettings
 from helpers.sampling.eval_set import load_eval_set
 
@@ -21,18 +24,13 @@ Encode = Callable[[list[str]], np.ndarray]
 
 def encoders(settings: EmbedderSettings, profile: Profile) -> dict[str, Encode]:
     """Return the three ways to encode passages with one model, each over weights of its own."""
-    import torch
-    from sentence_transformers import SentenceTransformer
-
-    precision = computes_in(profile.precision) if torch.cuda.is_available() else "fp32"  # a CPU rounds for nothing
+    precision = computes_in(profile.precision) if torch.cuda.is_available() else "fp32"  # no faster on a CPU
     ours, flag = Embedder(settings, profile), load_model(settings, precision)
-    dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
-    sbert = SentenceTransformer(str(settings.folder), model_kwargs={"dtype": dtype})
+    sbert = SentenceTransformer(str(settings.folder), model_kwargs={"dtype": flag.model.dtype})
+    prompt, max_len = settings.passage_instruction, settings.passage_max_len
     return {
-        "ours": lambda texts: ours.encode(
-            [settings.passage_instruction + text for text in texts], settings.passage_max_len
-        ),
-        "FlagEmbedding": lambda texts: flag.encode_corpus(texts),
+        "ours": lambda texts: ours.encode([prompt + text for text in texts], max_len),
+        "FlagEmbedding": flag.encode_corpus,
         "sentence-transformers": lambda texts: sbert.encode_document(texts, normalize_embeddings=True),
     }
 
@@ -40,39 +38,24 @@ def encoders(settings: EmbedderSettings, profile: Profile) -> dict[str, Encode]:
 def measure(ways: dict[str, Encode], texts: list[str], rounds: int = ROUNDS) -> tuple[dict[str, list[float]], float]:
     """Time each way `rounds` times, in turns, so that what else the machine does meets all alike.
 
-    Returns:
-        The seconds of each round, by way, and the largest difference of any number of any vector from ours.
+    Return the seconds of each round, by way, and the largest difference of any number of any vector from ours.
     """
+    vectors = {name: np.asarray(way(texts), np.float32) for name, way in ways.items()}  # also a round that is not timed
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    vectors = {}
-    for name, way in ways.items():
-        vectors[name] = np.asarray(way(texts), dtype=np.float32)  # (texts, dim); also a first round that is not timed
     for _ in range(rounds):
         for name, way in ways.items():
-            start = time.perf_counter()
-            way(texts)
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(timed(way, texts)[1])
     return seconds, max(float(abs(other - vectors["ours"]).max()) for other in vectors.values())
 
 
 def card_limit() -> float:
     """Return the floating point operations a second of the card in a large product of half precision, measured."""
-    import torch
-
     a, b = (torch.randn(MATRIX, MATRIX, device="cuda", dtype=torch.float16) for _ in range(2))
-    for repeats in (3, 20):  # the first to warm up
-        torch.cuda.synchronize()
-        start = time.perf_counter()
-        for _ in range(repeats):
-            a @ b
-        torch.cuda.synchronize()
-    return 2 * MATRIX**3 * repeats / (time.perf_counter() - start)
+    return 2 * MATRIX**3 / Timer("a @ b", globals={"a": a, "b": b}).timeit(20).mean
 
 
 def token_operations(settings: EmbedderSettings, tokens: float) -> float:
     """Return the floating point operations of one token: two a weight of the layers, and attention's two products."""
-    from transformers import AutoConfig
-
     config = AutoConfig.from_pretrained(settings.folder)
     hidden = config.hidden_size
     layer = 4 * hidden**2 + 2 * hidden * config.intermediate_size
@@ -80,33 +63,26 @@ def token_operations(settings: EmbedderSettings, tokens: float) -> float:
 
 
 def benchmark(name: str, profile: Profile) -> None:
-    """Encode the profile's corpus with one of its embedders and print the speed of each way.
+    """Encode the profile's corpus with `reference`, `neg10`, ... and print the speed of each way.
 
-    Args:
-        name: `reference`, `neg10`, ...
-
-    Raises:
-        UserError: it is `raw`, which sentence-transformers cannot load, or there is no such model.
+    Raises UserError: it is `raw`, which sentence-transformers cannot load, or there is no such model.
     """
-    import torch
-
-    from helpers.encoding.encoder import token_lengths
-
     if name == "raw":
         raise UserError("raw is no embedder yet; give one such as reference or neg10.")
     settings = embedder_settings(profile, name)
     texts = list(load_eval_set(profile.data_dir).corpus.values())
-    lengths = [min(length, settings.passage_max_len) for length in token_lengths(texts, settings.folder)]
+    lengths = np.minimum(token_lengths(texts, settings.folder), settings.passage_max_len)
+    tokens = int(lengths.sum())
     seconds, difference = measure(encoders(settings, profile), texts)
     cuda = torch.cuda.is_available()
-    print(f"{settings.model}, {len(texts):,} passages, {sum(lengths):,} tokens, {ROUNDS} rounds in turns, on", end=" ")
-    print(f"{torch.cuda.get_device_name()}, {profile.precision}" if cuda else f"{torch.get_num_threads()} CPU threads")
-    limit = card_limit() / token_operations(settings, sum(n * n for n in lengths) / sum(lengths)) if cuda else None
+    where = f"{torch.cuda.get_device_name()}, {profile.precision}" if cuda else f"{torch.get_num_threads()} CPU threads"
+    print(f"{settings.model}, {len(texts):,} passages, {tokens:,} tokens, {ROUNDS} rounds in turns, on {where}")
+    limit = card_limit() / token_operations(settings, (lengths**2).sum() / tokens) if cuda else None
     for way, times in seconds.items():
-        ratio = median(times) / median(seconds["ours"])
-        speed = sum(lengths) / median(times)
-        share = f"   {speed / limit:.0%} of what the card's products allow" if limit else ""
+        typical = median(times)
+        share = f"   {tokens / typical / limit:.0%} of what the card's products allow" if limit else ""
         print(
-            f"{way:22} {len(texts) / median(times):8.1f} texts/s {speed:10,.0f} tokens/s   x{ratio:.2f} our time{share}"
+            f"{way:22} {len(texts) / typical:8.1f} texts/s {tokens / typical:10,.0f} tokens/s   "
+            f"x{typical / median(seconds['ours']):.2f} our time{share}"
         )
     print(f"largest difference of a vector from ours: {difference:.1e}")

@@ -5,45 +5,28 @@ from collections.abc import Callable, Collection, Iterator
 from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from tqdm import tqdm
 
 from helpers.base import ROOT, Profile, UserError, fingerprint, how_to_train, model_fingerprint, neg_num_of
 from helpers.encoding.models import base_model, model_folder, weights_only
 from helpers.encoding.settings import EmbedderSettings, is_embedder, read_embedder
 from helpers.encoding.vectors import BLOCK, kept_vectors, write_vectors
 
-if TYPE_CHECKING:
-    from FlagEmbedding.inference.embedder.encoder_only.base import BaseEmbedder
-    from torch import Tensor
-    from transformers import BatchEncoding, PreTrainedTokenizerBase
-
 
 def embedder_settings(profile: Profile, name: str) -> EmbedderSettings:
     """Return the model that a result's name stands for, with what its own files say about its texts.
 
-    Args:
-        name: `raw` for the base model, `neg10`, `neg50`, ... for those fine-tuned from it, `reference` for the
-            ready-made embedder. The raw model is no embedder yet; it gets the profile's texts, as the fine-tuned ones
-            did, so that the weights are all that differs.
-
-    Raises:
-        UserError: an unknown name, or a model that is not there.
+    `raw` is the base model, `neg10`, `neg50`, ... are those fine-tuned from it, `reference` is the ready-made embedder.
+    The raw model has no such files; it is fed as the profile says, as the fine-tuned ones were, so that the weights are
+    all that differs. Raises UserError: an unknown name, or a model that is not there.
     """
     if name == "reference":
-        folder = model_folder(profile.reference_model, profile.reference_revision)
-        return read_embedder(profile.reference_model, folder)
+        return read_embedder(profile.reference_model, model_folder(profile.reference_model, profile.reference_revision))
     if name == "raw":
-        return EmbedderSettings(
-            model=profile.base_name,
-            folder=base_model(profile),
-            pooling=profile.pooling,
-            instruction=profile.instruction,
-            passage_instruction="",
-            query_max_len=profile.query_max_len,
-            passage_max_len=profile.passage_max_len,
-        )
+        fed = profile.model_dump(include={"pooling", "instruction", "query_max_len", "passage_max_len"})
+        return EmbedderSettings(profile.base_name, base_model(profile), passage_instruction="", **fed)
     folder = profile.tuned_model(neg_num_of(name))
     if not is_embedder(folder):
         raise UserError(f"There is no finished model in {folder}; {how_to_train(name)} first.")
@@ -57,14 +40,10 @@ def computes_in(precision: str) -> str:
     return precision if precision != "fp16" or torch.cuda.is_available() else "fp32"
 
 
-def load_model(settings: EmbedderSettings, precision: str = "fp32") -> "BaseEmbedder":
+def load_model(settings: EmbedderSettings, precision: str = "fp32"):
     """Load a model as FlagEmbedding's `BaseEmbedder`, on a CUDA card or the CPU, whose vectors have length 1.
 
-    Args:
-        precision: of the weights in memory.
-
-    Raises:
-        UserError: a `.bin` holds something else than weights.
+    `precision` is that of the weights in memory. Raises UserError: a `.bin` holds something else than weights.
     """
     import torch
     import transformers
@@ -88,26 +67,15 @@ def load_model(settings: EmbedderSettings, precision: str = "fp32") -> "BaseEmbe
     return model
 
 
-def encode_texts(
-    texts: list[str],
-    max_len: int,
-    tokenizer: "PreTrainedTokenizerBase",
-    forward: Callable[["BatchEncoding"], "Tensor"],
-    budget: int,
-) -> tuple[np.ndarray, int]:
+def encode_texts(texts: list[str], max_len: int, tokenizer, forward: Callable, budget: int) -> tuple[np.ndarray, int]:
     """Encode texts in batches of like length, so that short ones come many at a time and long ones fit into memory.
 
+    Return the vectors, (texts, dim), float32, and the budget in the end. Raises UserError: a single text does not fit.
+
     Args:
-        texts: with their instruction.
-        max_len: tokens at which a text is cut.
-        forward: the tokens of a batch, (texts, tokens), to vectors, (texts, dim).
+        texts: with their instruction; cut at `max_len` tokens.
+        forward: takes what the tokenizer makes of a batch, (texts, tokens), and returns its vectors, (texts, dim).
         budget: tokens of a batch, padding included; halved where they do not fit into memory.
-
-    Returns:
-        The vectors, (texts, dim), float32, and the budget in the end.
-
-    Raises:
-        UserError: a single text does not fit into memory.
     """
     import torch
     from accelerate.utils.memory import should_reduce_batch_size
@@ -115,16 +83,15 @@ def encode_texts(
     ids = tokenizer(texts, truncation=True, max_length=max_len)["input_ids"]
     order = np.argsort([-len(tokens) for tokens in ids], kind="stable")  # longest first: too much fails soon
     found: list[np.ndarray] = []
-    start, full = 0, False
+    start = 0
     while start < len(texts):
-        if full:  # once the failed batch has been let go
-            torch.cuda.empty_cache()
         longest = len(ids[order[start]])
         rows = order[start : start + max(1, budget // longest)]
         try:
             inputs = tokenizer.pad({"input_ids": [ids[row] for row in rows]}, return_tensors="pt")
             found.append(forward(inputs).float().cpu().numpy())
-            start, full = start + len(rows), False
+            start += len(rows)
+            continue
         except RuntimeError as error:
             if not should_reduce_batch_size(error):
                 raise
@@ -133,35 +100,29 @@ def encode_texts(
                     f"Not even one text of {longest} tokens fits into memory; lower QUERY_MAX_LEN or PASSAGE_MAX_LEN, "
                     "or end what else uses the memory."
                 ) from error
-            before, budget, full = budget, min(budget, len(rows) * longest) // 2, True
+            before, budget = budget, min(budget, len(rows) * longest) // 2
             print(f"Out of memory at ENCODE_TOKENS={before}; goes on with {budget}.")
-    vectors = np.concatenate(found)
-    vectors[order] = vectors.copy()
-    return vectors, budget
+        torch.cuda.empty_cache()  # the failed batch is free only after the except block
+    return np.concatenate(found)[np.argsort(order)], budget
 
 
 class Embedder:
     """A model that is loaded when it first has to encode, and whose vectors are kept on disk.
 
     They are found again by the fingerprint of weights, settings and texts. Tokenizer, model and pooling are
-    FlagEmbedding's; the batches are ours.
-
-    Attributes:
-        budget: as in `encode_texts`.
-        seconds: `encode_queries` and `encode_corpus` -> how long that took when it was done.
+    FlagEmbedding's; the batches are ours. The profile says in what precision to encode, and where to keep vectors.
     """
 
     def __init__(self, settings: EmbedderSettings, profile: Profile):
-        """Take the model and how it wants its texts; the profile says in what precision, and where vectors are kept."""
         self.settings = settings
         self.profile = profile
         self.precision = computes_in(profile.precision)
-        self.budget = profile.encode_tokens
-        self.seconds: dict[str, float] = {}
+        self.budget = profile.encode_tokens  # as in `encode_texts`
+        self.seconds: dict[str, float] = {}  # `encode_queries` and `encode_corpus` -> what that took when it was done
 
     @cached_property
-    def model(self) -> "BaseEmbedder":
-        """The loaded model."""
+    def model(self):
+        """The loaded `BaseEmbedder`."""
         return load_model(self.settings)
 
     @cached_property
@@ -185,7 +146,7 @@ class Embedder:
         vectors, self.budget = encode_texts(texts, max_len, self.model.tokenizer, self._forward, self.budget)
         return vectors
 
-    def _forward(self, inputs: "BatchEncoding") -> "Tensor":
+    def _forward(self, inputs):
         import torch
 
         inputs = inputs.to(self.model.model.device)
@@ -206,8 +167,6 @@ class Embedder:
         return vectors
 
     def _blocks(self, side: str, texts: Collection[str], instruction: str, max_len: int) -> Iterator[np.ndarray]:
-        from tqdm import tqdm
-
         remaining = iter(texts)
         with tqdm(total=len(texts), desc=f"encode_{side}", unit="text", leave=False, delay=5) as bar:
             while block := [instruction + text for text in islice(remaining, BLOCK)]:
@@ -221,9 +180,7 @@ def token_lengths(texts: list[str], folder: Path) -> list[int]:
 
 
 @cache
-def _tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
+def _tokenizer(folder: Path):
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    tokenizer.model_max_length = 10**9  # no warning about what will be cut; that is what is being counted
-    return tokenizer
+    return AutoTokenizer.from_pretrained(folder, model_max_length=10**9)  # what is longer is counted, without a warning

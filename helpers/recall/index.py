@@ -1,15 +1,12 @@
 """Nearest-passage search over the whole corpus with FAISS, exact unless asked otherwise."""
 
 from math import ceil, sqrt
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from helpers.base import DEPTH, UserError, timed
+from helpers.base import DEPTH, Run, UserError, timed
 from helpers.encoding.vectors import vector_blocks
-
-if TYPE_CHECKING:
-    import faiss
 
 EXACT = "Flat"
 TRAINING = 65_536  # vectors, at most, to train an index on
@@ -27,34 +24,29 @@ class Index(Protocol):
 class ExactIndex:
     """Every query against every vector, block by block, so that vectors on disk need not fit into memory.
 
-    On all GPUs where FAISS sees any. Inner products are of float32; in half precision close passages would tie.
+    The vectors, (passages, dim), have length 1, so that the inner product is the cosine. FAISS takes all GPUs that it
+    sees. Inner products are of float32; in half precision close passages would tie.
     """
 
     def __init__(self, vectors: np.ndarray):
-        """Take the vectors, (passages, dim), of length 1, so that the inner product is the cosine."""
         self.vectors = vectors
         self.ntotal = len(vectors)
 
     def search(self, queries: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return scores and rows of the nearest vectors, (queries, depth) each, best first."""
+        """Search as `Index` says."""
         import faiss
         from faiss.contrib.exhaustive_search import knn_ground_truth
 
-        blocks = vector_blocks(self.vectors)
-        return knn_ground_truth(queries, blocks, depth, metric_type=faiss.METRIC_INNER_PRODUCT)
+        return knn_ground_truth(queries, vector_blocks(self.vectors), depth, metric_type=faiss.METRIC_INNER_PRODUCT)
 
 
 def build_index(vectors: np.ndarray, factory: str = EXACT) -> Index:
-    """Build an inner-product index.
+    """Build an inner-product index of vectors, (passages, dim), of length 1; an array or a mapped file.
 
-    Args:
-        vectors: (passages, dim), of length 1; an array or a mapped file.
-        factory: `Flat`, or a FAISS factory string for an approximate one
-            (https://github.com/facebookresearch/faiss/wiki/The-index-factory). Of the lists of an inverted file, a
-            query visits as many as the square root of their number; of a graph it keeps 2 * `DEPTH` candidates.
-
-    Raises:
-        UserError: FAISS does not know the string, or it asks for more training vectors than there are.
+    `factory` is `Flat`, or a FAISS factory string for an approximate index
+    (https://github.com/facebookresearch/faiss/wiki/The-index-factory). Of the lists of an inverted file, a query visits
+    as many as the square root of their number; of a graph it keeps 2 * `DEPTH` candidates. Raises UserError: FAISS does
+    not know the string, or it asks for more training vectors than there are.
     """
     if factory == EXACT:
         return ExactIndex(vectors)
@@ -64,7 +56,9 @@ def build_index(vectors: np.ndarray, factory: str = EXACT) -> Index:
         index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
         inverted = faiss.try_extract_index_ivf(index)
         if not index.is_trained:
-            _expect_few(index, inverted)
+            for part in (index, getattr(index, "pq", None), inverted, getattr(inverted, "pq", None)):
+                if clustering := getattr(part, "cp", None):
+                    clustering.min_points_per_centroid = 1  # no warning of few vectors; the measured recall tells more
             step = max(1, len(vectors) // TRAINING)
             index.train(np.ascontiguousarray(vectors[::step][:TRAINING], dtype=np.float32))
     except RuntimeError as error:
@@ -82,26 +76,10 @@ def build_index(vectors: np.ndarray, factory: str = EXACT) -> Index:
     return index
 
 
-def _expect_few(*parts: "faiss.Index | None") -> None:
-    """Keep FAISS from a warning a quantizer where training vectors are few; the measured recall tells more."""
-    for part in parts:
-        for clustered in (part, getattr(part, "pq", None)):
-            if hasattr(clustered, "cp"):
-                clustered.cp.min_points_per_centroid = 1
-
-
-def search(
-    index: Index, query_vectors: np.ndarray, query_ids: list[str], docids: list[str], depth: int = DEPTH
-) -> dict[str, dict[str, float]]:
+def search(index: Index, query_vectors: np.ndarray, query_ids: list[str], docids: list[str], depth: int = DEPTH) -> Run:
     """Find the `depth` nearest passages of each query.
 
-    Args:
-        query_vectors: (queries, dim).
-        query_ids: the id of each row of `query_vectors`.
-        docids: the id of each vector in the index, in the order in which they were added.
-
-    Returns:
-        The run: query id -> docid -> score.
+    `query_vectors`, (queries, dim), has a row for each of `query_ids`; `docids` are in the order of the index.
     """
     depth = min(depth, index.ntotal)
     scores, rows = index.search(np.array(query_vectors, dtype=np.float32), depth)  # (queries, depth) each
@@ -114,31 +92,22 @@ def search(
 def index_line(index: Index, vectors: np.ndarray, query_vectors: np.ndarray, factory: str) -> str:
     """Say how an index searches: exactly, or what it gives up and gains beside exact search over the same vectors.
 
-    That is the share of the exact `DEPTH` nearest which it finds, its bytes, and its queries a second.
-
-    Args:
-        vectors: (passages, dim), those in the index.
-        query_vectors: (queries, dim).
-        factory: as in `build_index`.
+    That is the share of the exact `DEPTH` nearest which it finds, its bytes, and its queries a second. `vectors`,
+    (passages, dim), are those in the index; `query_vectors` are (queries, dim); `factory` is as in `build_index`.
     """
     exact_bytes = 4 * vectors.size / 1e6
     if factory == EXACT:
         return f"exact, over {exact_bytes:.1f} MB of vectors"
+    import faiss
+
     queries, depth = np.array(query_vectors, dtype=np.float32), min(DEPTH, len(vectors))
     (_, found), seconds = timed(index.search, queries, depth)
     (_, exact), exact_seconds = timed(ExactIndex(vectors).search, queries, depth)
     shared = sum(len(np.intersect1d(a, b)) for a, b in zip(found, exact, strict=True)) / exact.size
+    sizes: list[int] = []  # of the pieces in which FAISS would write the index; they are counted, not kept
+    faiss.write_index(index, faiss.PyCallbackIOWriter(lambda data: sizes.append(len(data))))  # type: ignore
     return (
-        f"{factory}: finds {shared:.1%} of what exact search finds, {index_bytes(index) / 1e6:.1f} MB "
+        f"{factory}: finds {shared:.1%} of what exact search finds, {sum(sizes) / 1e6:.1f} MB "
         f"(exact {exact_bytes:.1f} MB), {len(queries) / seconds:,.0f} queries/s "
         f"(exact {len(queries) / exact_seconds:,.0f})"
     )
-
-
-def index_bytes(index: Index) -> int:
-    """Return the size of one of FAISS's own indexes as it would write it."""
-    import faiss
-
-    sizes: list[int] = []
-    faiss.write_index(index, faiss.PyCallbackIOWriter(lambda data: sizes.append(len(data))))  # counted, not kept
-    return sum(sizes)
