@@ -90,10 +90,7 @@ def read_lines(path: Path, remedy: str) -> Iterator[tuple[int, str]]:
 
 
 def read_jsonl(path: Path, remedy: str) -> Iterator[tuple[int, dict]]:
-    """Yield the number and the object of each line of a JSON lines file; blank lines are passed over.
-
-    Raises UserError: as `read_lines`, or a line is not one JSON object.
-    """
+    """Yield number and object of each line that is not blank; raises UserError: as `read_lines`, or not one object."""
     for number, line in read_lines(path, remedy):
         if not line.strip():
             continue

@@ -14,10 +14,7 @@ DEPTH = 100  # passages that a run has of a query, at most
 
 
 def ranking(scores: dict[str, float]) -> list[str]:
-    """Return docids, best first; equal scores by docid, the larger first, as trec_eval breaks ties.
-
-    It reads scores into float32, so those that differ only beyond that are ties, too.
-    """
+    """Return docids, best first; scores that are equal in float32 go by docid, the larger first, as in trec_eval."""
     single = dict(zip(scores, array("f", scores.values()), strict=True))
     return sorted(scores, key=lambda docid: (single[docid], docid), reverse=True)
 
