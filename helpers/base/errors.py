@@ -2,20 +2,18 @@
 
 import sys
 from collections.abc import Callable
-from typing import TypeVar
-
-Returned = TypeVar("Returned")
+from typing import Any
 
 
 class UserError(Exception):
     """Bad input, told in one sentence that names the file, the line and the remedy."""
 
     def _render_traceback_(self) -> list[str]:
-        """Keep IPython from drawing a traceback: in a notebook, too, the sentence is all there is to read."""
+        """Return the sentence alone, which IPython then shows in place of a traceback."""
         return [f"Error: {self}"]
 
 
-def run_command(main: Callable[[], Returned]) -> Returned:
+def run_command(main: Callable[[], Any]) -> Any:
     """Call a command line's `main` and return what it does; a `UserError` becomes one line and exit status 2."""
     try:
         return main()

@@ -15,8 +15,7 @@ from helpers.base.errors import UserError
 def whole_file(path: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
     """Open `path` for writing text or bytes; it appears under its name only when the block has ended well.
 
-    Raises:
-        UserError: the disk is full or the folder cannot be written.
+    Raises UserError: the disk is full or the folder cannot be written.
     """
     temporary = _beside(path)
     try:
@@ -35,10 +34,8 @@ def whole_file(path: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
 def whole_folder(path: Path) -> Iterator[Path]:
     """Make a folder to be filled, which gets the name `path` when the block has ended well.
 
-    Where another process has made one of that name meanwhile, that one stays and this one goes.
-
-    Raises:
-        OSError: the disk is full or the folder above cannot be written.
+    If another process has made a folder of that name meanwhile, that one stays and this one is deleted.
+    Raises OSError: the disk is full or the folder above cannot be written.
     """
     temporary = _beside(path)
     try:
@@ -61,16 +58,11 @@ def _beside(path: Path) -> Path:
 def write_json(path: Path, value: object) -> None:
     """Write one JSON document, indented."""
     with whole_file(path) as file:
-        json.dump(value, file, ensure_ascii=False, indent=1)
-        file.write("\n")
+        file.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Read one JSON document that the project wrote.
-
-    Raises:
-        UserError: it is missing or was changed into something else.
-    """
+    """Read one JSON document that the project wrote; raises UserError: it is missing or no longer JSON."""
     try:
         return json.loads(path.read_text(encoding="utf8"))
     except (OSError, ValueError) as error:
@@ -80,19 +72,13 @@ def read_json(path: Path) -> Any:
 def write_jsonl(path: Path, rows: Iterable[dict]) -> None:
     """Write one JSON object a line."""
     with whole_file(path) as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def read_lines(path: Path, remedy: str) -> Iterator[tuple[int, str]]:
-    """Yield the number and the text of each line.
+    """Yield the number and the text of each line of a file in UTF-8, with or without a byte order mark.
 
-    Args:
-        path: a text file in UTF-8, with or without a byte order mark.
-        remedy: how to get the file, for the sentence that says it is missing.
-
-    Raises:
-        UserError: the file is missing, is a folder, or is not text.
+    Raises UserError: the file is missing (`remedy` then says how to get it), is a folder, or is not text.
     """
     try:
         with path.open(encoding="utf-8-sig") as file:
@@ -104,11 +90,7 @@ def read_lines(path: Path, remedy: str) -> Iterator[tuple[int, str]]:
 
 
 def read_jsonl(path: Path, remedy: str) -> Iterator[tuple[int, dict]]:
-    """Yield the number and the object of each line of a JSON lines file; blank lines are passed over.
-
-    Raises:
-        UserError: as `read_lines`, or a line is not one JSON object.
-    """
+    """Yield number and object of each line that is not blank; raises UserError: as `read_lines`, or not one object."""
     for number, line in read_lines(path, remedy):
         if not line.strip():
             continue

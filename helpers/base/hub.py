@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
-from helpers.base.errors import UserError
+from httpx2 import HTTPError  # what huggingface_hub speaks through; not all of its errors are wrapped
+from huggingface_hub import constants, errors, snapshot_download
+from huggingface_hub.utils import logging
 
-ELSE = "or run PROFILE=demo, which needs no hub"
+from helpers.base.errors import UserError
 
 
 def fetch(name: str, *patterns: str, revision: str = "", kind: str = "model") -> Path:
@@ -13,53 +15,36 @@ def fetch(name: str, *patterns: str, revision: str = "", kind: str = "model") ->
     Files that are on this disk are not fetched again, and a stream that is cut is resumed; without a connection, or
     with HF_HUB_OFFLINE=1, the folder must have them already. It is named by its commit.
 
-    Args:
-        name: as on the Hub, such as `BAAI/bge-m3`.
-        revision: a commit, a branch or a tag; empty for the newest commit.
-        kind: `model` or `dataset`.
-
-    Raises:
-        UserError: no such repository, no access to it, a file that did not come whole, or the Hub is out of reach.
+    The revision is a commit, a branch or a tag, or empty for the newest commit; the kind is `model` or `dataset`.
+    Raises UserError: no such repository, no access to it, a file that did not come whole, or the Hub is out of reach.
     """
-    from httpx2 import HTTPError  # what huggingface_hub speaks through; not all of its errors are wrapped
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-    from huggingface_hub.utils import logging
-
     logging.set_verbosity_error()  # its retries would bury the sentence below
     try:
         return Path(snapshot_download(name, revision=revision or None, repo_type=kind, allow_patterns=list(patterns)))
-    except (OSError, HTTPError, HFValidationError) as error:
+    except (OSError, HTTPError, errors.HFValidationError) as error:
         # Without an answer that it likes, the library looks for the files on this disk; the answer is then the cause.
-        cause = error.__cause__ or error if isinstance(error, LocalEntryNotFoundError) else error
+        cause = error.__cause__ or error if isinstance(error, errors.LocalEntryNotFoundError) else error
         raise UserError(
-            f"{name} could not be had from the Hugging Face Hub: {_reason(cause, name)}, {ELSE}."
+            f"{name} could not be had from the Hugging Face Hub: {_reason(cause, name)}, "
+            "or run PROFILE=demo, which needs no hub."
         ) from error
 
 
-def _reason(error: Exception, name: str) -> str:
-    from huggingface_hub import constants
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
+def _reason(error: BaseException, name: str) -> str:
     status = getattr(getattr(error, "response", None), "status_code", 0)
-    if isinstance(error, GatedRepoError):
+    if isinstance(error, errors.GatedRepoError):
         return f"it is gated; ask for access at {constants.ENDPOINT}/{name}, then hf auth login"
-    if isinstance(error, RevisionNotFoundError):
+    if isinstance(error, errors.RevisionNotFoundError):
         return "it has no such revision; check DATASET_REVISION, BASE_REVISION or REFERENCE_REVISION"
-    if isinstance(error, RepositoryNotFoundError) or status in (401, 403):
+    if isinstance(error, errors.RepositoryNotFoundError) or status in (401, 403):
         return f"status {status}, so it is private or not there; check the name, or hf auth login if it is yours"
     if status == 429:
         return "too many requests; wait some minutes"
     if status >= 500:
         return f"its server failed with status {status}; try again later"
-    if getattr(error, "errno", None):
+    if isinstance(error, OSError) and error.errno:
         return f"{error.strerror} ({error.filename}); free some space or check the folder"
-    if isinstance(error, OfflineModeIsEnabled):
+    if isinstance(error, errors.OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set and not all of it is on this disk; unset it"
     if isinstance(error, ValueError):
         return "no repository can have this name; give the path of a folder or owner/name"

@@ -18,9 +18,7 @@ HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 Count = Annotated[int, Field(ge=1)]
 CountOrNone = Annotated[int, Field(ge=0)]  # 0 means: all, or none
-Share = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Pooling = Literal["cls", "mean"]
 
 
 class Profile(BaseModel):
@@ -34,7 +32,7 @@ class Profile(BaseModel):
     dataset_split: str  # split of a Hub data set
     max_pairs: CountOrNone
     split_key: Literal["query", "passage"]
-    eval_share: Share  # of the queries
+    eval_share: Annotated[float, Field(gt=0, lt=1)]  # of the queries
     fix_text: bool  # repair mojibake in the pairs before anything else
     distractors: str  # an absolute path of more passages for the corpus, or empty
     seed: Annotated[int, Field(ge=0, lt=2**32)]
@@ -42,7 +40,7 @@ class Profile(BaseModel):
     base_model: Annotated[str, Field(min_length=1)]  # a Hub id, a folder, or all-MiniLM-L6-v2 from its package
     base_revision: str
     base_layers: CountOrNone  # keep the lowest n layers
-    pooling: Pooling
+    pooling: Literal["cls", "mean"]
     instruction: str  # put before every query
     query_max_len: Count  # tokens
     passage_max_len: Count  # tokens
@@ -119,12 +117,8 @@ class Profile(BaseModel):
 
 
 def neg_num_of(name: str) -> int:
-    """Return the number in `neg10`, `neg50`, ...
-
-    Raises:
-        UserError: the name is none of these.
-    """
-    if not (name.startswith("neg") and name[3:].isdigit()):
+    """Return the number in `neg10`, `neg50`, ...; raises UserError: the name is none of these."""
+    if not re.fullmatch(r"neg\d+", name):
         raise UserError(f"name = {name!r} is no model of this series; use 'raw', 'neg10', 'neg50' or 'reference'.")
     return int(name[3:])
 
@@ -143,17 +137,14 @@ KEYS = [field.upper() for field in Profile.model_fields if field != "name"]
 def load_profile(name: str | None = None, environ: Mapping[str, str] = os.environ) -> Profile:
     """Read `profiles/<name>.env`; a variable in `environ` of a key's name overrides that key.
 
-    Args:
-        name: the profile; by default what `PROFILE` in `environ` names, else `demo`.
-
-    Raises:
-        UserError: no such profile; a line, a key or a value that makes no sense; a data set that is not there.
+    Without a name it is the profile that `PROFILE` in `environ` names, else `demo`.
+    Raises UserError: no such profile; a line, a key or a value that makes no sense; a data set that is not there.
     """
     name = name or environ.get("PROFILE") or "demo"
     path = ROOT / "profiles" / f"{name}.env"
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.env")))
-        raise UserError(f"PROFILE={name}: there is no {path.relative_to(ROOT)}; the profiles are {known}.")
+        known = ", ".join(sorted(p.stem for p in (ROOT / "profiles").glob("*.env")))
+        raise UserError(f"PROFILE={name}: there is no profiles/{name}.env; the profiles are {known}.")
     values = _read_settings(path) | {key: environ[key] for key in KEYS if key in environ}
     for key in ("DATASET", "DISTRACTORS"):
         values[key] = _resolve(key, values.get(key, ""))
@@ -163,11 +154,9 @@ def load_profile(name: str | None = None, environ: Mapping[str, str] = os.enviro
         return Profile.model_validate({"PROFILE": name} | values)
     except ValidationError as error:
         first = error.errors()[0]
-        key = str(first["loc"][0])
+        key, message = str(first["loc"][0]), first["msg"].lower()
         where = "environment variable" if key in environ else f"profiles/{name}.env"
-        raise UserError(
-            f"{where}: {key}={values.get(key)!r}: {first['msg'].lower()}; see profiles/demo.env."
-        ) from error
+        raise UserError(f"{where}: {key}={values.get(key)!r}: {message}; see profiles/demo.env.") from error
 
 
 def _read_settings(path: Path) -> dict[str, str]:
@@ -191,34 +180,25 @@ def _read_settings(path: Path) -> dict[str, str]:
 
 def _resolve(key: str, name: str) -> str:
     """Make the path of a file, or of a folder of pairs, absolute; leave `docstrings` and Hub ids as they are."""
+    if name == ("docstrings" if key == "DATASET" else ""):
+        return name
     path = Path(name).expanduser()
     found = next((p.resolve() for p in (Path.cwd() / path, ROOT / path) if name and p.exists()), None)
-    if key == "DATASET" and (name == "docstrings" or (found and found.is_dir())):
-        return name if name == "docstrings" else str(found)
+    if found and (found.suffix.lower() in PAIR_FORMATS or (key == "DATASET" and found.is_dir())):
+        return str(found)
     if key == "DATASET" and not found and HUB_ID.fullmatch(name) and path.suffix.lower() not in PAIR_FORMATS:
         return name
-    if key == "DISTRACTORS" and not name:
-        return name
-    if not found or found.suffix.lower() not in PAIR_FORMATS:
-        raise UserError(f"{key}={name}: no such file; give the path of one that ends in {', '.join(PAIR_FORMATS)}.")
-    return str(found)
+    raise UserError(f"{key}={name}: no such file; give the path of one that ends in {', '.join(PAIR_FORMATS)}.")
 
 
 def shell_lines(values: Mapping[str, object]) -> str:
     """Return one KEY=VALUE a line, quoted for a shell to source; of a list an array of its words."""
-    lines = []
-    for key, value in values.items():
-        quoted = f"({shlex.join(value)})" if isinstance(value, list) else shlex.quote(str(value))
-        lines.append(f"{key}={quoted}")
-    return "\n".join(lines)
+    quoted = {k: f"({shlex.join(v)})" if isinstance(v, list) else shlex.quote(str(v)) for k, v in values.items()}
+    return "\n".join(f"{key}={value}" for key, value in quoted.items())
 
 
 def switch(name: str) -> bool:
-    """Tell whether an environment variable, such as FORCE, is 1.
-
-    Raises:
-        UserError: it is neither 0, 1 nor empty.
-    """
+    """Tell whether an environment variable, such as FORCE, is 1; raises UserError: it is neither 0, 1 nor empty."""
     value = os.environ.get(name, "")
     if value not in ("", "0", "1"):
         raise UserError(f"environment variable: {name}={value!r}: it is 1 or 0.")

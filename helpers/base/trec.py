@@ -1,7 +1,9 @@
 """Qrels and runs, in memory and as TREC files, with one rule for ties."""
 
 from array import array
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from helpers.base.errors import UserError
 from helpers.base.files import read_lines, whole_file
@@ -12,58 +14,47 @@ DEPTH = 100  # passages that a run has of a query, at most
 
 
 def ranking(scores: dict[str, float]) -> list[str]:
-    """Return docids, best first; equal scores by docid, the larger first, as trec_eval breaks ties.
-
-    It reads scores into float32, so those that differ only beyond that are ties, too.
-    """
+    """Return docids, best first; scores that are equal in float32 go by docid, the larger first, as in trec_eval."""
     single = dict(zip(scores, array("f", scores.values()), strict=True))
     return sorted(scores, key=lambda docid: (single[docid], docid), reverse=True)
 
 
 def read_qrels(path: Path) -> Qrels:
-    """Read TREC qrels: `query_id iteration docid relevance` a line.
-
-    Raises:
-        UserError: the file is missing or empty, or a line is not of that form.
-    """
+    """Read TREC qrels: `query_id iteration docid relevance` a line; raises UserError: missing, empty, another form."""
     qrels: Qrels = {}
-    for where, (query_id, _, docid, relevance) in _columns(path, "query_id iteration docid relevance"):
-        qrels.setdefault(query_id, {})[docid] = int(_number(relevance, where, int))
+    for _, query_id, docid, relevance in _rows(path, "query_id iteration docid relevance", "relevance", int):
+        qrels.setdefault(query_id, {})[docid] = relevance
     return qrels
 
 
 def read_run(path: Path) -> Run:
     """Read a TREC run: `query_id Q0 docid rank score name` a line; the score ranks, the rank column is not read.
 
-    Raises:
-        UserError: the file is missing or empty, a line is not of that form, or a docid stands twice for a query.
+    Raises UserError: the file is missing or empty, a line is not of that form, or a docid stands twice for a query.
     """
     run: Run = {}
-    for where, (query_id, _, docid, _, score, _) in _columns(path, "query_id Q0 docid rank score name"):
+    for where, query_id, docid, score in _rows(path, "query_id Q0 docid rank score name", "score", float):
         if docid in run.setdefault(query_id, {}):
             raise UserError(f"{where}: {docid} stands twice for query {query_id}; remove one of the lines.")
-        run[query_id][docid] = _number(score, where, float)
+        run[query_id][docid] = score
     return run
 
 
-def _columns(path: Path, names: str) -> list[tuple[str, list[str]]]:
-    rows = []
-    for number, line in read_lines(path, "give the path of a TREC file"):
-        columns, where = line.split(), f"{path}, line {number}"
-        if columns and len(columns) != len(names.split()):
-            raise UserError(f"{where}: {len(columns)} columns; write {names!r}.")
-        if columns:
-            rows.append((where, columns))
+def _rows(path: Path, names: str, value: str, kind: Callable[[str], Any]) -> Iterator[tuple[str, str, str, Any]]:
+    """Yield where each line stands, its query id, its docid and the number in its column `value`."""
+    lines = read_lines(path, "give the path of a TREC file")
+    rows = [(number, line.split()) for number, line in lines if line.strip()]
     if not rows:
         raise UserError(f"{path} is empty; write {names!r} a line.")
-    return rows
-
-
-def _number(text: str, where: str, kind: type) -> float:
-    try:
-        return kind(text)
-    except ValueError as error:
-        raise UserError(f"{where}: {text!r} is not a number; the columns may be out of order.") from error
+    for number, columns in rows:
+        where = f"{path}, line {number}"
+        if len(columns) != len(names.split()):
+            raise UserError(f"{where}: {len(columns)} columns; write {names!r}.")
+        text = columns[names.split().index(value)]
+        try:
+            yield where, columns[0], columns[2], kind(text)
+        except ValueError as error:
+            raise UserError(f"{where}: {text!r} is not a number; the columns may be out of order.") from error
 
 
 def write_run(path: Path, run: Run, name: str) -> None:

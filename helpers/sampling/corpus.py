@@ -3,51 +3,41 @@
 import json
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate, chain, islice
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from helpers.base import UserError, read_jsonl
 from helpers.sampling.sources import read_rows
-from helpers.sampling.texts import normalise, repair
+from helpers.sampling.texts import is_text, normalise, repair
 
 
 class Corpus(Mapping[str, str]):
-    """Docid -> text, in the order of the file; a text is read when it is asked for.
+    """Docid -> text, in the order of a file of objects with `id` and `text`; a text is read when it is asked for.
 
     Docids are `d1`, `d2`, ... Only the place of each line is kept in memory, eight bytes a passage. Not by `datasets`,
-    whose reader of JSON makes dates of texts that look like them.
+    whose reader of JSON makes dates of texts that look like them. `remedy` says how to get the file.
+    Raises UserError: the file is missing or empty, or a line is not sound.
     """
 
     def __init__(self, path: Path, remedy: str):
-        """Find the lines of a file of objects with `id` and `text`.
-
-        Args:
-            remedy: how to get the file, for the sentence that says it is not right.
-
-        Raises:
-            UserError: the file is missing or empty, or a line is not sound.
-        """
         number = 0
         for number, row in read_jsonl(path, remedy):
             if row.get("id") != f"d{number}" or not isinstance(row.get("text"), str):
                 raise UserError(f"{path}, line {number}: not the passage d{number} with its text; {remedy}.")
         if not number:
             raise UserError(f"{path} is empty; {remedy}.")
-        self.places = array("q", [0])
         with path.open("rb") as file:
-            self.places.extend(self.places[-1] + len(line) for line in file)
+            self.places = array("q", accumulate(map(len, islice(file, number)), initial=0))
             self.lines = mmap(file.fileno(), 0, access=ACCESS_READ)
 
     def __len__(self) -> int:
-        """Return the number of passages."""
         return len(self.places) - 1
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the docids."""
         return (f"d{number}" for number in range(1, len(self) + 1))
 
     def __getitem__(self, docid: str) -> str:
-        """Read one passage."""
         number = int(docid[1:]) if isinstance(docid, str) and docid[1:].isdecimal() else 0
         if docid != f"d{number}" or not 1 <= number <= len(self):
             raise KeyError(docid)
@@ -62,25 +52,19 @@ def corpus_rows(pairs: Iterable[dict], distractors: Iterable[str] = ()) -> Itera
     """
     seen: set[int] = set()
     positives = (text for pair in pairs for text in pair["positive"])
-    for texts in (positives, distractors):
-        for text in texts:
-            key = hash(normalise(text))
-            if key not in seen:
-                seen.add(key)
-                yield {"id": f"d{len(seen)}", "text": text}
+    for text in chain(positives, distractors):
+        key = hash(normalise(text))
+        if key not in seen:
+            seen.add(key)
+            yield {"id": f"d{len(seen)}", "text": text}
 
 
 def read_distractors(path: str, fix_text: bool) -> Iterator[str]:
     """Yield the passages of a file of distractors, rows with a `text`; none if the path is empty.
 
-    Args:
-        fix_text: whether to repair mojibake.
-
-    Raises:
-        UserError: the file cannot be read, or a row has no text.
+    With `fix_text` mojibake is repaired. Raises UserError: the file cannot be read, or a row has no text.
     """
     for number, row in read_rows(Path(path)) if path else ():
-        text = row.get("text") if isinstance(row, dict) else None
-        if not isinstance(text, str) or not text.strip():
+        if not isinstance(row, dict) or not is_text(row.get("text")):
             raise UserError(f"{path}, line {number}: 'text' is missing, empty or not a text; every row needs one.")
-        yield repair(text) if fix_text else text
+        yield repair(row["text"]) if fix_text else row["text"]

@@ -1,8 +1,8 @@
 """Query-passage pairs from the docstrings of installed packages: real text, no download.
 
-A docstring's first sentence says what a function does, the prose after it explains how. Asked
-with the first, a retriever should find the second among thousands of others that speak of arrays,
-axes and estimators too. Sources are read as text with `ast`; nothing is imported.
+A docstring's first sentence says what a function does, the prose after it explains how. Asked with the first, a
+retriever should find the second among thousands of others that speak of arrays, axes and estimators, too. Sources
+are parsed with `ast`; nothing is imported.
 """
 
 import ast
@@ -34,15 +34,11 @@ NEAR_COPY = 0.5  # share of a passage's shingles found in one earlier passage
 
 
 def read_docstrings(package: str) -> Iterator[str]:
-    """Yield the docstrings of the public functions and classes of an installed package, in file order.
-
-    Raises:
-        ModuleNotFoundError: the package is not installed.
-    """
+    """Yield the docstrings of a package's public functions and classes, in file order; raises ModuleNotFoundError."""
     spec = importlib.util.find_spec(package)
-    if spec is None:
+    if spec is None or spec.origin is None:
         raise ModuleNotFoundError(f"{package} is not installed: pip install -r requirements.txt")
-    root = Path(spec.submodule_search_locations[0])
+    root = Path(spec.origin).parent
     for path in sorted(root.rglob("*.py")):
         if NOT_PUBLIC.isdisjoint(path.relative_to(root).parts) and not path.name.startswith(("test_", "conftest")):
             yield from _public_docstrings(ast.parse(path.read_text(encoding="utf8")))
@@ -90,14 +86,15 @@ def docstring_pairs(packages: tuple[str, ...] = PACKAGES) -> list[dict]:
     A query is kept once, and so is a passage: libraries repeat a docstring from class to class and change a word,
     and a query with two right answers of which one counts would punish a model for being right.
     """
-    pairs, queries, seen = [], set(), {}  # seen: shingle -> numbers of the pairs that have it
+    pairs: list[dict] = []
+    queries: set[str] = set()
+    seen: dict[tuple[str, ...], list[int]] = {}  # shingle -> numbers of the pairs that have it
     with ProcessPoolExecutor() as pool:  # parsing takes nearly all the time
         for query, passage in chain.from_iterable(pool.map(_package_pairs, packages)):
             words = re.findall(r"\w+", passage.lower())
             shingles = {tuple(words[i : i + SHINGLE]) for i in range(len(words) - SHINGLE + 1)}
             shared = Counter(number for shingle in shingles for number in seen.get(shingle, ()))
-            is_copy = shared and max(shared.values()) > NEAR_COPY * len(shingles)
-            if is_copy or query.lower() in queries:
+            if query.lower() in queries or max(shared.values(), default=0) > NEAR_COPY * len(shingles):
                 continue
             queries.add(query.lower())
             for shingle in shingles:

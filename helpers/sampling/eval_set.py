@@ -1,6 +1,6 @@
 """The frozen queries, corpus and qrels on which every model is measured alike."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -15,47 +15,35 @@ REMEDY = "run notebooks/02_build_eval_dataset.ipynb first"
 
 @dataclass(frozen=True)
 class EvalSet:
-    """What a model is measured on.
+    """What a model is measured on."""
 
-    Attributes:
-        queries: query id -> text.
-        corpus: docid -> text, each distinct passage once.
-        qrels: query id -> docids of its positives -> 1, the form that ir-measures and trec_eval read.
-    """
-
-    queries: dict[str, str]
-    corpus: Mapping[str, str]
-    qrels: Qrels
+    queries: dict[str, str]  # query id -> text
+    corpus: Mapping[str, str]  # docid -> text, each distinct passage once
+    qrels: Qrels  # query id -> docids of its positives -> 1, the form that ir-measures and trec_eval read
 
     @cached_property
     def fingerprint(self) -> str:
         """Sixteen hex digits that change when any query, passage or judgement does."""
-        judged = (
-            f"{query_id} {docid} {value}" for query_id, found in self.qrels.items() for docid, value in found.items()
-        )
+        judged = (f"{query} {docid} {value}" for query, found in self.qrels.items() for docid, value in found.items())
         return fingerprint(*map(chain.from_iterable, (self.queries.items(), self.corpus.items())), judged)
 
 
 def build_eval_rows(evaluation: list[dict], instruction: str) -> list[dict]:
     """Return the rows of `eval_dataset.json`: `query`, `pos`, `id` and the instruction as `prompt`."""
     return [
-        {"query": pair["query"], "pos": pair["positive"], "id": pair["id"], "prompt": instruction}
-        for pair in evaluation
+        {"query": row["query"], "pos": row["positive"], "id": row["id"], "prompt": instruction} for row in evaluation
     ]
 
 
 def save_eval_set(eval_rows: list[dict], corpus_rows: Iterable[dict], folder: Path) -> EvalSet:
     """Write `eval_dataset.json`, `corpus.jsonl` and `qrels.trec` into a folder; return what they say.
 
-    Args:
-        corpus_rows: written as they come, so that they need not fit into memory.
-
-    Raises:
-        UserError: a positive of a query is not in the corpus.
+    The rows of the corpus are written as they come, so that they need not fit into memory.
+    Raises UserError: a positive of a query is not in the corpus.
     """
     docids: dict[str, str | None] = {normalise(text): None for row in eval_rows for text in row["pos"]}
 
-    def noted():
+    def noted() -> Iterator[dict]:
         for row in corpus_rows:
             if (key := normalise(row["text"])) in docids:
                 docids[key] = row["id"]
@@ -75,8 +63,7 @@ def save_eval_set(eval_rows: list[dict], corpus_rows: Iterable[dict], folder: Pa
 def load_eval_set(folder: Path) -> EvalSet:
     """Read the evaluation set; the passages stay on disk until they are asked for.
 
-    Raises:
-        UserError: a file is missing, a row is not sound, or the three files are not of one build.
+    Raises UserError: a file is missing, a row is not sound, or the three files are not of one build.
     """
     path = folder / "eval_dataset.json"
     queries = {}

@@ -16,12 +16,7 @@ def negative_pool(train: list[dict], evaluation: list[dict]) -> list[str]:
 def sample_negatives(positives: Iterable[list[str]], pool: list[str], neg_num: int, seed: int) -> list[list[str]]:
     """Draw `neg_num` random negatives for each query: uniformly, without replacement, never one of its positives.
 
-    Args:
-        positives: the positive passages of each query.
-        pool: distinct passages to draw from.
-
-    Returns:
-        One list a query; shorter than `neg_num` where the pool has fewer passages to offer.
+    `positives` holds those of each query, `pool` distinct passages; a list is shorter where the pool has no more.
     """
     rng = random.Random(seed)
     keys = [normalise(text) for text in pool]

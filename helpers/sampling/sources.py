@@ -4,40 +4,38 @@ import csv
 import glob
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from huggingface_hub import get_cached_repo_tree
+from huggingface_hub.errors import CachedRepoTreeNotFoundError
 
 from helpers.base import Profile, UserError, fetch, read_jsonl, read_lines
 
 REMEDY = "give the path of a file of pairs"
 
 
-def _read_dataset(profile: Profile) -> Iterator[tuple[int, dict]]:
+def read_dataset(profile: Profile) -> Iterator[tuple[int, dict]]:
     """Yield the rows of a split of a folder, or of a data set on the Hub of which only that split is fetched."""
-    split, folder = profile.dataset_split, profile.dataset_path
-    if folder is None:
-        name, revision = profile.dataset, profile.dataset_revision
-        folder = fetch(name, "README.md", revision=revision, kind="dataset")
-        with tempfile.TemporaryDirectory() as skeleton:
-            for path in _listed(name, folder.name):  # the names of all files with nothing in them, and the card
+    name, split, folder = profile.dataset, profile.dataset_split, profile.dataset_path
+    if folder:
+        files = _split_files(folder, split, name)
+    else:
+        folder = fetch(name, "README.md", revision=profile.dataset_revision, kind="dataset")
+        with TemporaryDirectory() as skeleton:  # the names of all files with nothing in them, and the card
+            for path in _listed(name, folder.name):
                 (Path(skeleton) / path).parent.mkdir(parents=True, exist_ok=True)
                 (Path(skeleton) / path).touch()
             if (folder / "README.md").is_file():
                 shutil.copy(folder / "README.md", skeleton)
             files = _split_files(Path(skeleton), split, name)
         fetch(name, *map(glob.escape, files), revision=folder.name, kind="dataset")
-    else:
-        files = _split_files(folder, split, str(folder))
-    rows = (row for file in files for _, row in read_rows(folder / file))
-    return enumerate(rows, start=1)
+    return enumerate((row for file in files for _, row in read_rows(folder / file)), start=1)
 
 
 def _listed(name: str, commit: str) -> list[str]:
-    from huggingface_hub import get_cached_repo_tree  # kept by `fetch`, so it is there without a connection, too
-    from huggingface_hub.errors import CachedRepoTreeNotFoundError
-
-    try:
+    try:  # kept by `fetch`, so it is there without a connection, too
         return [file.path for file in get_cached_repo_tree(name, repo_type="dataset", revision=commit)]
     except CachedRepoTreeNotFoundError as error:  # fetched by another program
         raise UserError(
@@ -48,19 +46,16 @@ def _listed(name: str, commit: str) -> list[str]:
 def _split_files(folder: Path, split: str, name: str) -> list[str]:
     """Return the paths inside `folder` of a split's files, by the card or by their names, as `datasets` finds them.
 
-    It judges by names alone, so the files may be empty.
-
-    Raises:
-        UserError: there is no such split.
+    It judges by names alone, so the files may be empty. Raises UserError: there is no such split.
     """
     import datasets
 
     try:
-        with tempfile.TemporaryDirectory() as cache:  # it locks a file in there
-            splits = datasets.load_dataset_builder(str(folder), cache_dir=cache).config.data_files or {}
+        with TemporaryDirectory() as cache:  # it locks a file in there
+            found = datasets.load_dataset_builder(str(folder), cache_dir=cache).config.data_files or {}
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise UserError(f"{name} is no data set ({str(error).splitlines()[0]}); give files of pairs.") from error
-    splits = {str(key): files for key, files in splits.items()}
+    splits = {str(key): files for key, files in found.items()}
     if not split and len(splits) == 1:
         [split] = splits
     if split not in splits:
@@ -71,8 +66,7 @@ def _split_files(folder: Path, split: str, name: str) -> list[str]:
 def read_rows(path: Path) -> Iterator[tuple[int, dict]]:
     """Yield the line (or row) number and the row of a `.jsonl`, `.json`, `.csv` or `.parquet` file.
 
-    Raises:
-        UserError: the file is not what its ending says.
+    Raises UserError: the file is not what its ending says.
     """
     readers = {".jsonl": _read_json, ".json": _read_json, ".csv": _read_csv, ".parquet": _read_parquet}
     if path.suffix.lower() not in readers:
@@ -102,7 +96,6 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict]]:
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[int, dict]]:
-    import pyarrow
     import pyarrow.parquet
 
     try:

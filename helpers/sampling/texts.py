@@ -1,6 +1,7 @@
 """When two texts count as one, what is wrong with a text, and how to show one."""
 
 from collections.abc import Iterable
+from typing import TypeGuard
 
 EXCERPT = 110  # characters
 
@@ -8,6 +9,11 @@ EXCERPT = 110  # characters
 def normalise(text: str) -> str:
     """Return `text` in the form in which two passages count as the same: single spaces, no case."""
     return " ".join(text.split()).casefold()
+
+
+def is_text(value: object) -> TypeGuard[str]:
+    """Tell whether a value is a text, and not white space alone."""
+    return isinstance(value, str) and bool(value.strip())
 
 
 def distinct(texts: Iterable[str]) -> list[str]:

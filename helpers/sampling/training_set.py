@@ -18,21 +18,15 @@ def training_rows(train: list[dict], pool: list[str], neg_num: int, instruction:
 def save_training_rows(rows: list[dict], neg_num: int, path: Path) -> str:
     """Write the rows to a file and return a sentence that says what was written."""
     write_jsonl(path, rows)
-    short = [row for row in rows if len(row["neg"]) < neg_num]
-    fewest = min(len(row["neg"]) for row in rows)
-    note = f"; {len(short)} of them have fewer than {neg_num} negatives, the fewest {fewest}" if short else ""
+    short = [len(row["neg"]) for row in rows if len(row["neg"]) < neg_num]
+    note = f"; {len(short)} of them have fewer than {neg_num} negatives, the fewest {min(short)}" if short else ""
     return f"{path.name}: {len(rows)} queries with {neg_num} negatives each, {path.stat().st_size / 1e6:.1f} MB{note}"
 
 
 def read_training_rows(path: Path, instruction: str, group_size: int = 1) -> list[dict]:
-    """Return the rows of a training set, once all of them are sound.
+    """Return the rows of a training set; of `group_size` passages a query all but one are drawn from its negatives.
 
-    Args:
-        instruction: the one that the rows must have.
-        group_size: passages a query, of which all but one are drawn from its negatives.
-
-    Raises:
-        UserError: the file is missing or empty, or a row is not sound, has too few negatives or another instruction.
+    Raises UserError: the file is missing or empty, or a row is not sound, has too few negatives or another instruction.
     """
     remedy = f"run notebooks/01_build_train_dataset.ipynb with neg_num = {path.stem.rpartition('_')[2]} first"
     rows = []
