@@ -9,16 +9,19 @@ from helpers.base import UserError, load_profile, neg_num_of, run_command, shell
 from helpers.training.log import keep_log
 from helpers.training.record import check_place
 
-door = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
-benchmarks = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+door = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+benchmarks = typer.Typer(rich_markup_mode=None)
 door.add_typer(benchmarks, name="benchmark", help="Measure speed and memory.")
 
 Name = Annotated[str, typer.Argument(help="neg10, neg50, ...")]
 
 
-@door.callback()
-def commands() -> None:
+@door.callback(invoke_without_command=True)
+@benchmarks.callback(invoke_without_command=True)
+def commands(context: typer.Context) -> None:
     """What is done outside the notebooks; PROFILE and single settings come from the environment."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 @door.command()

@@ -236,7 +236,9 @@ def test_no_command_is_left_out():
 
 
 def test_the_door_lists_its_commands_and_says_what_is_wrong(project):
-    listed = run_python(project, "-m", "helpers").stdout
+    done = run_python(project, "-m", "helpers")
+    listed = done.stdout
+    assert (done.returncode, done.stderr) == (0, "")
     assert all(f"  {command.split()[0]}  " in listed for command in COMMANDS)
     assert "..." not in listed.partition("Commands:")[2]  # each fits on its line
     wrong = run_python(project, "-m", "helpers", "metrics", "qrels")
