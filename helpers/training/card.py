@@ -15,41 +15,7 @@ from helpers.encoding.models import PACKAGED
 from helpers.training.curve import read_points
 from helpers.training.record import flags, record_file
 
-BODY = """
-# {title}
-
-An embedder for retrieval: {base} fine-tuned to bring a query near the passage that answers it.
-
-```python
-from sentence_transformers import SentenceTransformer
-
-model = SentenceTransformer("{title}")  # the folder, or the repository it was pushed to
-queries = model.encode_query(["..."])  # puts the instruction in front
-passages = model.encode_document(["..."])
-scores = model.similarity(queries, passages)
-```
-
-Vectors come by {sentence_pooling_method} pooling and have length 1. Queries begin with
-`{instruction}` and are cut at {query_max_len} tokens, passages at {passage_max_len}.
-
-## Data
-
-Pairs of query and passage from `{source}`, with random negatives. The sha256 of `{file}` begins with `{digest}`.
-
-## Recipe
-
-Contrastive loss over the passages of the batch (InfoNCE), each query with one positive and {others} of its negatives a
-step; temperature {temperature}, learning rate {learning_rate}, {num_train_epochs} epochs, {per_device_train_batch_size}
-queries a step and process, {processes} processes. The last loss logged was {loss}.
-
-```bash
-{command}
-```
-
-## Metrics
-
-Not measured yet.
-"""
+BODY = Path(__file__).with_name("card.md")
 
 
 def write_card(folder: Path, profile: Profile, values: dict[str, Any]) -> None:
@@ -68,7 +34,7 @@ def write_card(folder: Path, profile: Profile, values: dict[str, Any]) -> None:
         model_name=folder.name,
     )
     source = profile.dataset_path.name if profile.dataset_path else profile.dataset
-    text = BODY.format(
+    text = BODY.read_text(encoding="utf8").format(
         **values,
         title=folder.name,
         base=profile.base_name,
@@ -82,7 +48,7 @@ def write_card(folder: Path, profile: Profile, values: dict[str, Any]) -> None:
         command=_command(flags(record["flags"]), record["processes"]),
     )
     with whole_file(folder / "README.md") as file:
-        file.write(f"---\n{header.to_yaml()}\n---\n{text}")
+        file.write(f"---\n{header.to_yaml()}\n---\n\n{text}")
 
 
 def _command(given: dict[str, str], processes: int) -> str:
