@@ -30,11 +30,11 @@ class Finding:
     harmful: bool = False
 
 
-def audit(rows: list[dict], eval_set: EvalSet, folder: Path, query_max_len: int, passage_max_len: int) -> list[Finding]:
+def audit(rows: list[dict], eval_set: EvalSet, profile: Profile) -> list[Finding]:
     """Count what could make a training or an evaluation unfair or unclear.
 
-    Rows have `query`, `pos`, `neg` and `prompt`, the instruction of all queries. The tokenizer of the model in `folder`
-    cuts the texts at so many tokens. Distractors are left alone: nobody is trained or judged on them.
+    Rows have `query`, `pos`, `neg` and `prompt`, the instruction of all queries. Distractors are left alone: nobody is
+    trained or judged on them.
     """
     trained = [text for row in rows for text in row["pos"]]
     evaluated = [eval_set.corpus[docid] for docids in eval_set.qrels.values() for docid in docids]
@@ -47,6 +47,7 @@ def audit(rows: list[dict], eval_set: EvalSet, folder: Path, query_max_len: int,
     near = near_duplicates([*passages, *against.values()])
     near_training = {other for key in (positives | against.keys()) - gold for other in near[key]}
     too_near = [row["query"] for row in rows if _near_negative(row, near)]
+    folder = model_folder(profile.base_model, profile.base_revision)
 
     def among(what: str, texts: list[str], keys: Container[str], harmful: bool = False) -> Finding:
         return _finding(what, [text for text in texts if normalise(text) in keys], texts, harmful)
@@ -61,8 +62,8 @@ def audit(rows: list[dict], eval_set: EvalSet, folder: Path, query_max_len: int,
         _finding("training queries with a negative that nearly equals their positive", too_near, rows, harmful=True),
         _finding("texts with mojibake, which FIX_TEXT=1 repairs", filter(is_garbled, texts), texts, harmful=True),
         _finding(f"passages of less than {SHORT} words", [t for t in passages if len(t.split()) < SHORT], passages),
-        _cut("queries", [rows[0]["prompt"] + text for text in queries], folder, query_max_len),
-        _cut("passages", passages, folder, passage_max_len),
+        _cut("queries", [rows[0]["prompt"] + text for text in queries], folder, profile.query_max_len),
+        _cut("passages", passages, folder, profile.passage_max_len),
     ]
 
 
@@ -89,8 +90,7 @@ def audit_of(neg_num: int, profile: Profile) -> list[Finding]:
     Raises UserError: one of them is missing or not sound.
     """
     rows = read_training_rows(profile.training_file(neg_num), profile.instruction)
-    folder = model_folder(profile.base_model, profile.base_revision)
-    return audit(rows, load_eval_set(profile.data_dir), folder, profile.query_max_len, profile.passage_max_len)
+    return audit(rows, load_eval_set(profile.data_dir), profile)
 
 
 def audit_table(findings: list[Finding]) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import torch
 
 from helpers.base import Profile, UserError, shell_lines, switch
 from helpers.base.profile import KEYS
-from helpers.encoding import base_model, model_folder
+from helpers.encoding import base_model
 from helpers.encoding.encoder import computes_in
 from helpers.evaluation.audit import audit, verdict
 from helpers.sampling import load_eval_set, read_training_rows
@@ -41,32 +41,31 @@ def prepare(neg_num: int, profile: Profile) -> str:
         )
     if profile.node_rank == 0:  # the machines share the folder, and the first may have begun to fill it
         check_place(model)
-    said = f"{'audit':10} {audit_line(rows, profile)}"
+    audited = "left out: there is no evaluation set yet, see notebooks/02_build_eval_dataset.ipynb"
+    if (profile.data_dir / "qrels.trec").exists():
+        audited = verdict(audit(rows, load_eval_set(profile.data_dir), profile))
+    said = f"{'audit':10} {audited}"
     if overrides := [f"{key}={os.environ[key]}" for key in KEYS if key in os.environ]:
         said = f"{'settings':10} those of {profile.name}, but {', '.join(overrides)}\n{said}"
     if switch("CHECK"):
         heading = f"neg{neg_num} of profile {profile.run_name}, into {model}"
         text = f"{heading}\n{describe(plan, profile, precision, device)}\n{said}"
         return f'{shell_lines({"PLAN": text})}\necho "$PLAN"\nexit'
+    machines = ["--standalone"]
+    if profile.nnodes > 1:
+        names = ("nnodes", "node_rank", "master_addr", "master_port")
+        machines = [word for name in names for word in (f"--{name}", str(getattr(profile, name)))]
     values = profile.model_dump(by_alias=True) | {
         "SAID": said,
         "BASE": base_model(profile),
         "TRAIN_DATA": profile.training_file(neg_num),
         "MODEL": model,
         "LOG": profile.training_log(neg_num),
-        "MACHINES": machines(profile),
+        "MACHINES": machines,
         "OPTIONS": options(profile, precision, model),
         "TENSORBOARD_LOGGING_DIR": profile.output_dir / "tensorboard" / f"neg{neg_num}",
     }
     return f'{shell_lines(values)}\nexport TENSORBOARD_LOGGING_DIR {QUIET}\necho "$SAID"'
-
-
-def machines(profile: Profile) -> list[str]:
-    """Return torchrun's flags that say which machines train together."""
-    if profile.nnodes == 1:
-        return ["--standalone"]
-    where = ["--master_addr", profile.master_addr, "--master_port", str(profile.master_port)]
-    return ["--nnodes", str(profile.nnodes), "--node_rank", str(profile.node_rank), *where]
 
 
 def options(profile: Profile, precision: str, model: Path) -> list[str]:
@@ -131,11 +130,3 @@ def hold_out(rows: list[dict], profile: Profile) -> tuple[list[dict], list[dict]
             f"but GROUP_SIZE={profile.group_size} draws {profile.group_size - 1}; set EVAL_STEPS=0."
         )
     return train, held
-
-
-def audit_line(rows: list[dict], profile: Profile) -> str:
-    """Return the verdict on the training set and the evaluation set beside it."""
-    if not (profile.data_dir / "qrels.trec").exists():
-        return "left out: there is no evaluation set yet, see notebooks/02_build_eval_dataset.ipynb"
-    folder, eval_set = model_folder(profile.base_model, profile.base_revision), load_eval_set(profile.data_dir)
-    return verdict(audit(rows, eval_set, folder, profile.query_max_len, profile.passage_max_len))

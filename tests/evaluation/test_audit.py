@@ -31,13 +31,13 @@ def profile(make_profile, tiny_bert):
     return make_profile(BASE_MODEL=tiny_bert, BASE_LAYERS=0, INSTRUCTION="ask: ", PASSAGE_MAX_LEN=24)
 
 
-def counts(rows, eval_set, tiny_bert):
-    return {finding.what: finding.count for finding in audit(rows, eval_set, tiny_bert, 24, 24) if finding.count}
+def counts(rows, eval_set, profile):
+    return {finding.what: finding.count for finding in audit(rows, eval_set, profile) if finding.count}
 
 
-def test_nothing_is_found_where_nothing_is(tiny_bert):
+def test_nothing_is_found_where_nothing_is(profile):
     rows = [row("a b", [OTHERS[0]], [OTHERS[1]]), row("c d", [OTHERS[1]], [OTHERS[2]])]
-    findings = audit(rows, task("one two three"), tiny_bert, 24, 24)
+    findings = audit(rows, task("one two three"), profile)
     assert {f.what: f.count for f in findings if f.count} == {"passages gold for one query and negative for another": 1}
     assert verdict(findings).startswith("sound: ")
 
@@ -59,13 +59,13 @@ def test_nothing_is_found_where_nothing_is(tiny_bert):
         ([row("a", [LONG + " " + OTHERS[0]], [])], OTHERS[1], "passages cut at 24 tokens", 1),
     ],
 )
-def test_each_finding(tiny_bert, rows, gold, what, count):
-    found = counts(rows, task(gold), tiny_bert)
+def test_each_finding(profile, rows, gold, what, count):
+    found = counts(rows, task(gold), profile)
     assert [found[name] for name in found if name.startswith(what)] == [count]
 
 
-def test_the_verdict_names_what_does_harm(tiny_bert):
-    findings = audit([row("a", [OTHERS[1]], [OTHERS[1]])], task(OTHERS[1]), tiny_bert, 24, 24)
+def test_the_verdict_names_what_does_harm(profile):
+    findings = audit([row("a", [OTHERS[1]], [OTHERS[1]])], task(OTHERS[1]), profile)
     said = verdict(findings)
     assert said.startswith(
         "1 of 1 evaluation positives trained on as positives; 1 of 1 evaluation positives trained on "
@@ -81,8 +81,8 @@ def test_the_verdict_names_what_does_harm(tiny_bert):
     }
 
 
-def test_how_much_is_cut(tiny_bert):
-    findings = {f.what: f for f in audit([row("a", ["banel " * 46], [])], task("banel derak kisot"), tiny_bert, 24, 24)}
+def test_how_much_is_cut(profile):
+    findings = {f.what: f for f in audit([row("a", ["banel " * 46], [])], task("banel derak kisot"), profile)}
     assert findings["passages cut at 24 tokens"].example == "45% of all their tokens are not read"  # 24 of 48 + 5
 
 
