@@ -122,7 +122,7 @@ def test_the_comparison_shows_what_was_saved(series):
     pairs = [words[:3] for words in table_of(cells, "tables.pairs_table") if words[1:2] == ["-"] and "±" in words]
     assert len({" ".join(pair) for pair in pairs}) == 10
     assert "vnd.jupyter.widget" not in str(cells)  # dead without its kernel; the table stands in its place
-    assert len(table_of(cells, "corpora.ask(question)")) > 5
+    assert len(table_of(cells, "ask(question, eval_set, models)")) > 5
 
 
 def table_printed(done):

@@ -6,7 +6,7 @@ from conftest import make_pairs
 
 from helpers.encoding.encoder import Embedder
 from helpers.encoding.settings import EmbedderSettings
-from helpers.evaluation.search_box import Corpora, search_box
+from helpers.evaluation.search_box import ask, search_box
 from helpers.recall.index import build_index
 from helpers.sampling.eval_set import EvalSet
 
@@ -20,23 +20,24 @@ def corpora(tiny_bert, make_profile):
     for pooling in ("cls", "mean"):
         embedder = Embedder(EmbedderSettings("tiny", tiny_bert, pooling, "", "", 24, 24), profile)
         models[pooling] = embedder, build_index(embedder.encode_corpus(eval_set.corpus.values()))
-    return Corpora(eval_set, models)
+    return eval_set, models
 
 
 def test_the_best_five_of_each_model_with_gold_marked(corpora):
-    question = corpora.eval_set.queries["q1"]
-    table = corpora.ask(f"  {question.upper()} ".replace("  ", " "))
+    eval_set, models = corpora
+    question = eval_set.queries["q1"]
+    table = ask(f"  {question.upper()} ".replace("  ", " "), *corpora)
     assert list(table.columns) == ["cls", "mean"]
     assert list(table.index) == [1, 2, 3, 4, 5]
-    for name, (embedder, _) in corpora.models.items():
-        texts = corpora.eval_set.corpus
+    for name, (embedder, _) in models.items():
+        texts = eval_set.corpus
         cosines = embedder.encode_corpus(texts.values()) @ embedder.encode_question(question)[0]
         best = [list(texts)[i] for i in np.argsort(-cosines)[:5]]
         for cell, docid in zip(table[name], best, strict=True):
             assert cell.removeprefix("★ ").startswith(texts[docid][:60])
             assert cell.startswith("★") == (docid == "d3")
     assert all(table.loc[1].str.startswith("★"))
-    assert not corpora.ask("banel derak").map(lambda cell: cell.startswith("★")).any(axis=None)
+    assert not ask("banel derak", *corpora).map(lambda cell: cell.startswith("★")).any(axis=None)
 
 
 def test_typing_a_question_changes_the_answer(corpora, monkeypatch):
@@ -49,9 +50,9 @@ def test_typing_a_question_changes_the_answer(corpora, monkeypatch):
         boxes.append(self)
 
     monkeypatch.setattr(interactive, "__init__", noted)
-    search_box(corpora, "banel derak")
+    search_box("banel derak", *corpora)
     [widget] = boxes
-    assert widget.result.equals(corpora.ask("banel derak"))
+    assert widget.result.equals(ask("banel derak", *corpora))
     widget.children[0].value = "tinel serak"
-    assert widget.result.equals(corpora.ask("tinel serak"))
-    assert not widget.result.equals(corpora.ask("banel derak"))
+    assert widget.result.equals(ask("tinel serak", *corpora))
+    assert not widget.result.equals(ask("banel derak", *corpora))
