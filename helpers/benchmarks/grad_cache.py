@@ -1,10 +1,10 @@
 """Memory and speed of a large batch on a small card, at the size of bert-base with random weights."""
 
-import time
 from functools import partial
 
 import torch
 from FlagEmbedding.finetune.embedder.encoder_only.base import BiEncoderOnlyEmbedderModel
+from torch.utils.benchmark import Timer
 from transformers import BertConfig, BertModel
 
 from helpers.base import UserError
@@ -13,7 +13,7 @@ from helpers.training.grad_cache import cached_backward
 GROUP = 8  # the article's
 QUERY_TOKENS, PASSAGE_TOKENS = 32, 128  # nearly all of MS MARCO's queries and passages are shorter
 CHUNK = 64  # texts
-STEPS, WARM_UP = 10, 2
+STEPS = 10
 LIMIT = 9e9  # bytes: the article's card
 
 
@@ -29,16 +29,16 @@ def chunked(features: dict[str, torch.Tensor], size: int) -> list[dict[str, torc
     return [dict(zip(features, tensors, strict=True)) for tensors in parts]
 
 
-def measure(config: BertConfig, batch: int, chunk: int, device: str, steps: int = STEPS) -> dict[str, float]:
-    """Train for some steps in half precision; return `steps_per_second` and `peak_bytes` (0 on a CPU).
+def measure(config: BertConfig, batch: int, chunk: int, device: str, steps: int = STEPS) -> tuple[float, int]:
+    """Train for some steps in half precision; return the steps a second and the peak of memory in bytes (0 on a CPU).
 
-    Args:
-        batch: queries a step, each with `GROUP` passages.
-        chunk: texts encoded at a time; 0 for the plain computation.
+    A step has `batch` queries with `GROUP` passages each; `chunk` texts are encoded at a time, or all if it is 0.
     """
     cuda = device == "cuda"
     model = BiEncoderOnlyEmbedderModel(BertModel(config), temperature=0.02, normalize_embeddings=True)
     model.to(device).train()
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
     scaler = torch.amp.GradScaler(device, enabled=cuda)
     precision = partial(torch.autocast, device, torch.float16, enabled=cuda)
@@ -58,18 +58,9 @@ def measure(config: BertConfig, batch: int, chunk: int, device: str, steps: int 
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad()
-        if cuda:
-            torch.cuda.synchronize()
 
-    for _ in range(WARM_UP):
-        step()
-    if cuda:
-        torch.cuda.reset_peak_memory_stats()
-    start = time.perf_counter()
-    for _ in range(steps):
-        step()
-    speed = steps / (time.perf_counter() - start)
-    return {"steps_per_second": speed, "peak_bytes": torch.cuda.max_memory_allocated() if cuda else 0}
+    seconds = Timer("step()", globals={"step": step}).timeit(steps).mean  # warms up, and waits for the card
+    return 1 / seconds, torch.cuda.max_memory_allocated() if cuda else 0
 
 
 def benchmark() -> None:
@@ -78,7 +69,7 @@ def benchmark() -> None:
         raise UserError("This measures the memory of a CUDA card, and there is none; run it on a machine that has one.")
     print(f"{torch.cuda.get_device_name()}, bert-base, fp16, {GROUP} passages of {PASSAGE_TOKENS} tokens a query")
     for batch, chunk in ((4, 0), (256, CHUNK)):
-        speed, peak = measure(BertConfig(), batch, chunk, "cuda").values()
+        speed, peak = measure(BertConfig(), batch, chunk, "cuda")
         how = f"in chunks of {chunk} texts" if chunk else "plain"
         size = f"{peak / 1e9:6.2f} GB, {'under' if peak < LIMIT else 'NOT under'} 9 GB"
         print(f"batch {batch:3} {how:22} {size}   {speed:6.2f} steps/s   {batch * speed:7.1f} queries/s")

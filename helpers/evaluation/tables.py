@@ -5,7 +5,7 @@ from itertools import combinations, islice
 import pandas as pd
 
 from helpers.base import DEPTH, Profile, Qrels, Run, UserError, ranking
-from helpers.evaluation.article import article_metrics
+from helpers.evaluation.metrics import article_metrics
 from helpers.evaluation.results import comparable_results
 from helpers.evaluation.significance import LEVEL, bootstrap_interval, paired_difference
 from helpers.sampling.eval_set import EvalSet, load_eval_set
@@ -152,7 +152,7 @@ def recall_curves(qrels: Qrels, runs: dict[str, Run], depth: int = DEPTH) -> pd.
 
 
 def article_table(qrels: Qrels, runs: dict[str, Run]) -> pd.DataFrame:
-    """Return the article's measures, a row a model; `helpers.evaluation.article` says how they differ from ours."""
+    """Return the article's measures, a row a model; `article_metrics` says how they differ from ours."""
     table = pd.DataFrame({name: article_metrics(qrels, run) for name, run in runs.items()}).T
     return table[["recall@1", "recall@10", "mrr@10", "ndcg@10"]]
 

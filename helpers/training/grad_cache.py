@@ -24,13 +24,10 @@ def cached_backward(
 ) -> Tensor:
     """Add the gradient of FlagEmbedding's contrastive loss to the model's parameters; return the loss, a scalar.
 
-    Equal to `model(queries, passages).loss.backward()`, dropout included, at a third more computation.
-
-    Args:
-        queries: chunks of tokenised queries, each tensor (texts of the chunk, tokens).
-        passages: chunks of tokenised passages; in all chunks together group size times as many as queries.
-        precision: the context in which to encode, such as autocast.
-        backward: how to go back from the loss, such as through a gradient scaler.
+    Equal to `model(queries, passages).loss.backward()`, dropout included, at a third more computation. Queries and
+    passages come in chunks, each tensor (texts of the chunk, tokens), in all group size times as many passages.
+    `precision` is the context in which to encode, such as autocast; `backward` goes back from the loss, such as through
+    a gradient scaler.
     """
     chunks = [*queries, *passages]
     state, states = torch.get_rng_state(), get_device_states(*chunks[0].values())

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from helpers.base.errors import UserError
 from helpers.base.trec import ranking, read_qrels, read_run, write_run
-from helpers.evaluation.article import article_metrics
-from helpers.evaluation.metrics import MEASURES, article_report, average, score_files, score_queries
+from helpers.evaluation.metrics import MEASURES, article_metrics, article_report, average, score_files, score_queries
 
 QRELS = {
     "several": {"d1": 1, "d2": 1, "d3": 1},  # one of three found, at rank 1
