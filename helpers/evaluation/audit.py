@@ -85,10 +85,7 @@ def _cut(what: str, texts: list[str], folder: Path, limit: int) -> Finding:
 
 
 def audit_of(neg_num: int, profile: Profile) -> list[Finding]:
-    """Audit the profile's training set with `neg_num` negatives a query, and its evaluation set.
-
-    Raises UserError: one of them is missing or not sound.
-    """
+    """Audit the profile's training and evaluation set. Raises UserError: one of them is missing or not sound."""
     rows = read_training_rows(profile.training_file(neg_num), profile.instruction)
     return audit(rows, load_eval_set(profile.data_dir), profile)
 
@@ -111,9 +108,12 @@ def near_duplicates(texts: Iterable[str]) -> dict[str, set[str]]:
     Candidates come from MinHash (Broder 1997, "On the Resemblance and Containment of Documents") by the library
     datasketch; those whose Jaccard similarity really is `NEAR` or more remain.
     """
-    shingles = {key: _shingles(key) for key in map(normalise, texts)}
-    words = ([shingle.encode() for shingle in group] for group in shingles.values())
-    sketches = dict(zip(shingles, MinHash.generator(words, num_perm=PERMUTATIONS), strict=True))
+    shingles = {}
+    for key in map(normalise, texts):
+        words = key.split()
+        shingles[key] = {" ".join(words[i : i + 3]) for i in range(max(1, len(words) - 2))}
+    encoded = ([shingle.encode() for shingle in group] for group in shingles.values())
+    sketches = dict(zip(shingles, MinHash.generator(encoded, num_perm=PERMUTATIONS), strict=True))
     index = MinHashLSH(threshold=NEAR - 0.2, num_perm=PERMUTATIONS)  # lower, so that few are overlooked
     for key, sketch in sketches.items():
         index.insert(key, sketch)
@@ -125,8 +125,3 @@ def near_duplicates(texts: Iterable[str]) -> dict[str, set[str]]:
         key: {other for other in index.query(sketch) if other != key and similar(key, other)}
         for key, sketch in sketches.items()
     }
-
-
-def _shingles(text: str) -> set[str]:
-    words = text.split()
-    return {" ".join(words[i : i + 3]) for i in range(max(1, len(words) - 2))}

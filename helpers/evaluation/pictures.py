@@ -80,8 +80,7 @@ def gold_and_random(
     """
     queries = np.asarray(query_vectors, dtype=np.float32)
     others = np.random.default_rng(seed).integers(len(corpus_vectors), size=len(queries))
-    cosines = (np.einsum("qd,qd->q", queries, corpus_vectors[rows].astype(np.float32)) for rows in (gold, others))
-    return tuple(cosines)
+    return tuple(np.einsum("qd,qd->q", queries, corpus_vectors[rows].astype(np.float32)) for rows in (gold, others))
 
 
 def plot_similarities(cosines: dict[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
@@ -100,10 +99,7 @@ def plot_similarities(cosines: dict[str, tuple[np.ndarray, np.ndarray]]) -> Figu
 
 
 def plot_map(vectors: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Figure:
-    """Draw each model's queries (n, dim), their positives (n, dim) and other passages (m, dim) in a plane.
-
-    It is that in which they spread most, of the first two principal components of a model's vectors.
-    """
+    """Draw each model's queries (n, dim), positives (n, dim) and others (m, dim) on its first two principal axes."""
     figure, panels = plt.subplots(1, len(vectors), figsize=(9, 4), layout="constrained", squeeze=False)
     for axes, (name, parts) in zip(panels[0], vectors.items(), strict=True):
         plane = PCA(2, svd_solver="full").fit(np.concatenate(parts))

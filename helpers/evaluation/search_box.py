@@ -13,10 +13,7 @@ Models = dict[str, tuple[Embedder, Index]]  # by name: a model, and an index of 
 
 
 def ask(question: str, eval_set: EvalSet, models: Models) -> pd.DataFrame:
-    """Return the best five passages of each model, side by side.
-
-    A star marks a positive, where the question is one of the evaluation's.
-    """
+    """Return each model's best five passages, with a star at the positives if the question is an evaluation query."""
     asked = {normalise(query): query_id for query_id, query in eval_set.queries.items()}
     gold = eval_set.qrels.get(asked.get(normalise(question), ""), {})
     docids, columns = list(eval_set.corpus), {}

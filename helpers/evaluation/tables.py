@@ -101,10 +101,7 @@ def intervals_table(results: dict[str, dict], seed: int) -> pd.DataFrame:
 
 
 def pairs_table(results: dict[str, dict], measure: str = "ndcg@10") -> pd.DataFrame:
-    """Return a row a pair of models: the difference with its interval, its p, and what both say in words.
-
-    Intervals and p are corrected for the number of pairs.
-    """
+    """Return a row a pair of models: difference, interval and p, corrected for the number of pairs, and in words."""
     values = _per_query(results, measure)
     pairs = list(combinations(results, 2))
     rows = {}

@@ -10,10 +10,10 @@ from typing import Any
 
 from huggingface_hub import ModelCardData
 
-from helpers.base import HUB_ID, ROOT, Profile, read_json, whole_file
+from helpers.base import HUB_ID, ROOT, Profile, whole_file
 from helpers.encoding.models import PACKAGED
 from helpers.training.curve import read_points
-from helpers.training.record import flags, record_file
+from helpers.training.record import flags, read_record
 
 BODY = Path(__file__).with_name("card.md")
 
@@ -23,7 +23,7 @@ def write_card(folder: Path, profile: Profile, values: dict[str, Any]) -> None:
 
     The evaluation puts the measures in the place of its last line.
     """
-    record = read_json(record_file(folder))
+    record = read_record(folder)
     losses = [point for point in read_points(folder) if "loss" in point]
     on_hub = HUB_ID.fullmatch(profile.base_model) and not Path(profile.base_model).exists()
     header = ModelCardData(

@@ -23,13 +23,11 @@ class TrainDataset(AbsEmbedderTrainDataset):
     def note_positives(self) -> None:
         """Go through the rows once and keep which passages answer which query, in whatever row it is asked."""
         self.positives: dict[int, set[int]] = defaultdict(set)  # text_id of a query -> those of its positives
+        instruction, form = self.args.passage_instruction_for_retrieval, self.args.passage_instruction_format
         for query, texts in zip(self.dataset["query"], self.dataset["pos"], strict=True):
-            self.positives[text_id(query)].update(text_id(self._as_passage(text)) for text in texts)
+            passages = texts if instruction is None else [form.format(instruction, text) for text in texts]
+            self.positives[text_id(query)].update(map(text_id, passages))
         self.widest = max(map(len, self.positives.values()))
-
-    def _as_passage(self, text: str) -> str:
-        instruction = self.args.passage_instruction_for_retrieval
-        return text if instruction is None else self.args.passage_instruction_format.format(instruction, text)
 
     def __getitem__(self, item: int) -> tuple[str, list[str], list[float] | None, list[int]]:
         """Return the query, its passages with the positive first, a teacher's scores, and the ids of its positives.

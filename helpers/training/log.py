@@ -27,7 +27,7 @@ class Log:
     def shown(self, line: str) -> str:
         """Return what to show once `line` has come in."""
         if match := FAILED.search(line):
-            return self.failure(int(match[1]), int(match[2]))
+            return self._failure(int(match[1]), int(match[2]))
         if self.over or NOTICE.match(line):
             return ""
         if line.startswith("Traceback (most recent call last)"):
@@ -41,14 +41,11 @@ class Log:
         self.told = self.told or line.startswith("error: ")
         return held + line
 
-    def failure(self, code: int, rank: int) -> str:
-        """Return the sentence about the process that failed first, unless it has said one itself."""
-        self.status = 2 if self.told else 1
-        if self.told:
-            return ""
+    def _failure(self, code: int, rank: int) -> str:
+        told, self.told = self.told, True
+        self.status = 2 if told else 1
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-        self.told = True
-        return f"error: Process {rank} of the training {how}; {GO_ON}.\n"
+        return "" if told else f"error: Process {rank} of the training {how}; {GO_ON}.\n"
 
 
 def keep_log(path: Path) -> int:

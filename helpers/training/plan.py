@@ -39,10 +39,7 @@ def activation_bytes(texts: int, tokens: int, config: PreTrainedConfig, half: bo
 
 
 def make_plan(rows: list[dict], held_out: int, profile: Profile, half: bool) -> SimpleNamespace:
-    """Reckon a training on `rows`, with `held_out` more to score checkpoints, in half precision or not.
-
-    Bytes are estimates.
-    """
+    """Estimate a training on `rows`, with `held_out` more to score checkpoints, in half precision or not."""
     folder = model_folder(profile.base_model, profile.base_revision)
     parameters, config = count_parameters(folder, profile.base_layers)
     batch = profile.batch_size * profile.processes

@@ -69,10 +69,7 @@ def prepare(neg_num: int, profile: Profile) -> str:
 
 
 def options(profile: Profile, precision: str, model: Path) -> list[str]:
-    """Return the training's flags that not every run has.
-
-    Raises UserError: RESUME=1, and no checkpoint in the model's folder is whole.
-    """
+    """Return the training's flags that not every run has. Raises UserError: RESUME=1, and no checkpoint is whole."""
     flags = f"--save_steps {profile.eval_steps or profile.save_steps}"  # a best step is one that was kept
     if not torch.cuda.is_available():
         flags += " --use_cpu True"  # without it, several processes would each train alone
@@ -91,11 +88,7 @@ def options(profile: Profile, precision: str, model: Path) -> list[str]:
 
 
 def check_machine(profile: Profile) -> tuple[str, str]:
-    """Return what this machine computes in, and on what.
-
-    Raises UserError: machines and processes that make no sense together, more processes than cards, or bf16 on cards
-    without it.
-    """
+    """Return what this machine computes in, and on what. Raises UserError: it is not fit for what the profile asks."""
     if profile.node_rank >= profile.nnodes:
         raise UserError(f"NODE_RANK={profile.node_rank}: with NNODES={profile.nnodes} it is below {profile.nnodes}.")
     if profile.cross_device_negatives and profile.processes == 1:
@@ -112,10 +105,7 @@ def check_machine(profile: Profile) -> tuple[str, str]:
 
 
 def hold_out(rows: list[dict], profile: Profile) -> tuple[list[dict], list[dict]]:
-    """Return the rows that train and those that score checkpoints.
-
-    Raises UserError: EVAL_STEPS asks for scores that these rows cannot give, or leaves too few negatives.
-    """
+    """Return the rows that train and those that score checkpoints. Raises UserError: too few rows for EVAL_STEPS."""
     if not profile.eval_steps:
         return rows, []
     train, held = split_held_out(rows, profile.seed)

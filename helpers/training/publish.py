@@ -1,7 +1,5 @@
 """Push a fine-tuned model to the Hugging Face Hub."""
 
-from pathlib import Path
-
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import filter_repo_objects
@@ -13,27 +11,11 @@ from helpers.encoding.settings import is_embedder
 LEFT_OUT = ["checkpoint-*", "run.json", "loss.jsonl", ".*"]
 
 
-def push(folder: Path, names: list[str], repo: str) -> str:
-    """Make the repository, private, if it is not there; upload the files in one commit; return its address.
-
-    Raises UserError: the Hub is out of reach or refuses.
-    """
-    api = HfApi()
-    try:
-        api.create_repo(repo, private=True, exist_ok=True)
-        commit = api.upload_folder(
-            repo_id=repo, folder_path=folder, allow_patterns=names, commit_message=f"Add {folder.name}"
-        )
-    except (HfHubHTTPError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{repo} was not pushed ({reason}); log in with hf auth login and check the name.") from error
-    return str(commit.commit_url)
-
-
 def publish(name: str, repo: str, profile: Profile, pushed: bool) -> None:
     """Print the files of a model, `neg10`, ..., that go to a repository of the Hub; push them if they are to be.
 
-    Raises UserError: no such model, no such name, or as `push`.
+    The repository is made, private, if it is not there, and gets the files in one commit.
+    Raises UserError: no such model, no such name, or the Hub is out of reach or refuses.
     """
     folder = profile.tuned_model(neg_num_of(name))
     if not HUB_ID.fullmatch(repo):
@@ -44,7 +26,14 @@ def publish(name: str, repo: str, profile: Profile, pushed: bool) -> None:
     names = list(filter_repo_objects(files, ignore_patterns=LEFT_OUT))
     for file in names:
         print(f"{(folder / file).stat().st_size:12,}  {file}")
-    if pushed:
-        print("pushed:", push(folder, names, repo))
-    else:
+    if not pushed:
         print(f"{len(names)} files would go to https://huggingface.co/{repo}, private at first; add --push to do it.")
+        return
+    api, said = HfApi(), f"Add {folder.name}"
+    try:
+        api.create_repo(repo, private=True, exist_ok=True)
+        commit = api.upload_folder(repo_id=repo, folder_path=folder, allow_patterns=names, commit_message=said)
+    except (HfHubHTTPError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{repo} was not pushed ({reason}); log in with hf auth login and check the name.") from error
+    print("pushed:", commit.commit_url)

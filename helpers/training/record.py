@@ -20,6 +20,11 @@ def record_file(folder: Path) -> Path:
     return folder / "run.json"
 
 
+def read_record(folder: Path) -> dict:
+    """Return the record of the training that fills `folder`, as `make_record`."""
+    return read_json(record_file(folder))
+
+
 def make_record(train_data: list[str], processes: int) -> dict:
     """Return this process, its flags and the fingerprints of the training files."""
     process = psutil.Process()
@@ -54,7 +59,7 @@ def check_place(folder: Path) -> None:
 
     Raises UserError: the folder is not empty and neither FORCE nor RESUME is 1, or both are; or it is being filled.
     """
-    if record_file(folder).exists() and is_running(record := read_json(record_file(folder))):
+    if record_file(folder).exists() and is_running(record := read_record(folder)):
         raise UserError(f"{folder} is being trained by process {record['pid']}; wait until it has ended, or end it.")
     force, resume = switch("FORCE"), switch("RESUME")
     if force and resume:
@@ -87,7 +92,7 @@ def check_same(folder: Path, record: dict) -> None:
 
     Raises UserError: it has not; going on would give the weights of neither.
     """
-    before = read_json(record_file(folder))
+    before = read_record(folder)
     begun, remedy = f"{folder} was begun", "restore that, or start again with FORCE=1"
     if before["data"] != record["data"]:
         raise UserError(f"{begun} on other training data; {remedy}.")
