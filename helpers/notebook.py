@@ -13,8 +13,8 @@ NOTEBOOKS = ROOT / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-def run_notebook(name: str, assignments: list[str], profile: Profile) -> Path:
-    """Execute a notebook such as `01_build_train_dataset` with parameters such as `neg_num=50`; return the copy.
+def run_notebook(name: str, assignments: list[str], profile: Profile) -> None:
+    """Execute a notebook such as `01_build_train_dataset` with parameters such as `neg_num=50`; keep the copy.
 
     Raises UserError: there is no such notebook, or a cell failed.
     """
@@ -34,7 +34,6 @@ def run_notebook(name: str, assignments: list[str], profile: Profile) -> Path:
         reason = error.evalue if error.ename == "UserError" else f"{error.ename}: {error.evalue}, see {executed}"
         raise UserError(f"notebooks/{path.name}: {reason}") from error
     _write(executed, tidy(nbformat.read(executed, as_version=4)))
-    return executed
 
 
 def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

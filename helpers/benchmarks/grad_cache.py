@@ -12,8 +12,6 @@ from helpers.training.grad_cache import cached_backward
 
 GROUP = 8  # the article's
 QUERY_TOKENS, PASSAGE_TOKENS = 32, 128  # nearly all of MS MARCO's queries and passages are shorter
-CHUNK = 64  # texts
-STEPS = 10
 LIMIT = 9e9  # bytes: the article's card
 
 
@@ -29,7 +27,7 @@ def chunked(features: dict[str, torch.Tensor], size: int) -> list[dict[str, torc
     return [dict(zip(features, tensors, strict=True)) for tensors in parts]
 
 
-def measure(config: BertConfig, batch: int, chunk: int, device: str, steps: int = STEPS) -> tuple[float, int]:
+def measure(config: BertConfig, batch: int, chunk: int, device: str, steps: int = 10) -> tuple[float, int]:
     """Train for some steps in half precision; return the steps a second and the peak of memory in bytes (0 on a CPU).
 
     A step has `batch` queries with `GROUP` passages each; `chunk` texts are encoded at a time, or all if it is 0.
@@ -68,7 +66,7 @@ def benchmark() -> None:
     if not torch.cuda.is_available():
         raise UserError("This measures the memory of a CUDA card, and there is none; run it on a machine that has one.")
     print(f"{torch.cuda.get_device_name()}, bert-base, fp16, {GROUP} passages of {PASSAGE_TOKENS} tokens a query")
-    for batch, chunk in ((4, 0), (256, CHUNK)):
+    for batch, chunk in ((4, 0), (256, 64)):
         speed, peak = measure(BertConfig(), batch, chunk, "cuda")
         how = f"in chunks of {chunk} texts" if chunk else "plain"
         size = f"{peak / 1e9:6.2f} GB, {'under' if peak < LIMIT else 'NOT under'} 9 GB"

@@ -51,10 +51,7 @@ def plot_outcomes(outcomes: pd.DataFrame) -> Axes:
 
 
 def plot_rank_moves(before: dict[str, int], after: dict[str, int], names: tuple[str, str]) -> Axes:
-    """Draw each query by its rank with two models, `names`, in squares that count the queries.
-
-    `before` and `after` map a query id to the rank of its first positive, as `tables.first_ranks` returns it.
-    """
+    """Draw queries by their ranks with two models, `names`, from `tables.first_ranks`, in squares that count them."""
     edges = np.array([1, 2, 3, 6, 11, 21, 51, DEPTH + 1, DEPTH + 2])
     labels = ["1", "2", "3-5", "6-10", "11-20", "21-50", f"51-{DEPTH}", "not found"]
     counts, _, _ = np.histogram2d([after[q] for q in before], list(before.values()), bins=(edges, edges))

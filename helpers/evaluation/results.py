@@ -20,7 +20,6 @@ NOTEBOOKS = {
     "neg50": "05_eval_neg50",
     "reference": "06_eval_bge_m3",
 }
-CARD = ("hit@1", "recall@10", "mrr@10", "ndcg@10")  # what a model card says
 METRICS = "\n## Metrics\n"  # its last heading
 
 
@@ -61,9 +60,9 @@ def save_result(
 
 
 def _tell_card(path: Path, profile: Profile, result: dict) -> None:
-    """Put a result's measures into the model card that the training has written."""
+    """Put a result's measures in the place of the last line of the model card that the training has written."""
     card = ModelCard(path.read_text(encoding="utf8"))
-    means = {name: result["metrics"][name] for name in CARD}
+    means = {name: result["metrics"][name] for name in ("hit@1", "recall@10", "mrr@10", "ndcg@10")}
     card.data["eval_results"] = [
         EvalResult("information-retrieval", "text", profile.run_name, name, value, task_name="retrieval")
         for name, value in means.items()

@@ -19,10 +19,7 @@ def bootstrap_interval(values: Sequence[float], seed: int) -> tuple[float, float
 
 
 class Difference(NamedTuple):
-    """The mean of `a - b` over queries, half the width of its interval, and the p of the paired t-test.
-
-    Both are corrected for the number of pairs tested, so that the interval is without 0 where p is below 0.05.
-    """
+    """The mean of `a - b` over queries, half the width of its interval, and the p of the paired t-test."""
 
     mean: float
     margin: float
@@ -37,7 +34,7 @@ def paired_difference(a: Sequence[float], b: Sequence[float], pairs: int = 1) ->
     On means over queries of retrieval measures the test errs as often as it claims to (Urbano, Lima and Hanjalic 2019,
     "Statistical Significance Testing in Information Retrieval", SIGIR). Bonferroni's correction (Dunn 1961, "Multiple
     Comparisons Among Means") multiplies p by the number of pairs and widens the intervals until all of them hold at
-    once in 95 % of cases.
+    once in 95 % of cases, so that an interval is without 0 where its p is below 0.05.
     """
     differences = [x - y for x, y in zip(a, b, strict=True)]
     if len(set(differences)) == 1:  # no variance; the test would divide by it

@@ -38,16 +38,12 @@ def first_ranks(eval_set: EvalSet, run: Run) -> dict[str, int]:
 
 def failures(eval_set: EvalSet, run: Run, count: int = 3) -> pd.DataFrame:
     """Return the first `count` queries whose best passage is no positive: what was asked, found first, and wanted."""
+    rows = []
     missed = (query_id for query_id in eval_set.queries if positive_rank(eval_set, run, query_id) != 1)
-    rows = [
-        {
-            "query": excerpt(eval_set.queries[query_id]),
-            "found first": _found_first(eval_set, run, query_id),
-            "wanted": _wanted(eval_set, query_id),
-            "at rank": positive_rank(eval_set, run, query_id) or f"> {len(run.get(query_id, {}))}",
-        }
-        for query_id in islice(missed, count)
-    ]
+    for query_id in islice(missed, count):
+        query, found, wanted = _excerpts(eval_set, run, query_id)
+        rank = positive_rank(eval_set, run, query_id) or f"> {len(run.get(query_id, {}))}"
+        rows.append({"query": query, "found first": found, "wanted": wanted, "at rank": rank})
     return pd.DataFrame(rows)
 
 
@@ -56,26 +52,20 @@ def losses_table(eval_set: EvalSet, runs: dict[str, Run], after: str, other: str
     mine, theirs = (first_ranks(eval_set, runs[name]) for name in (after, other))
     behind = [query_id for query_id in eval_set.queries if mine[query_id] > theirs[query_id]]
     behind.sort(key=lambda query_id: 1 / mine[query_id] - 1 / theirs[query_id])
-    rows = [
-        {
-            "query": excerpt(eval_set.queries[query_id]),
-            "wanted": _wanted(eval_set, query_id),
-            f"{after} found first": _found_first(eval_set, runs[after], query_id),
-            f"rank with {other}": theirs[query_id],
-            f"rank with {after}": str(mine[query_id]) if mine[query_id] <= DEPTH else f"> {DEPTH}",
-        }
-        for query_id in behind[:count]
-    ]
-    return pd.DataFrame(rows)
+    rows = []
+    for query_id in behind[:count]:
+        query, found, wanted = _excerpts(eval_set, runs[after], query_id)
+        rank = str(mine[query_id]) if mine[query_id] <= DEPTH else f"> {DEPTH}"
+        rows.append((query, wanted, found, theirs[query_id], rank))
+    columns = ["query", "wanted", f"{after} found first", f"rank with {other}", f"rank with {after}"]
+    return pd.DataFrame(rows, columns=columns)
 
 
-def _found_first(eval_set: EvalSet, run: Run, query_id: str) -> str:
-    found = ranking(run.get(query_id, {}))
-    return excerpt(eval_set.corpus[found[0]]) if found else "(nothing)"
-
-
-def _wanted(eval_set: EvalSet, query_id: str) -> str:
-    return excerpt(eval_set.corpus[next(iter(eval_set.qrels[query_id]))])
+def _excerpts(eval_set: EvalSet, run: Run, query_id: str) -> tuple[str, str, str]:
+    """Return a query, the passage found first, and one that was wanted."""
+    found, wanted = ranking(run.get(query_id, {})), next(iter(eval_set.qrels[query_id]))
+    first = excerpt(eval_set.corpus[found[0]]) if found else "(nothing)"
+    return excerpt(eval_set.queries[query_id]), first, excerpt(eval_set.corpus[wanted])
 
 
 def metrics_table(means: dict[str, float]) -> pd.DataFrame:

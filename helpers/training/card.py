@@ -19,10 +19,7 @@ BODY = Path(__file__).with_name("card.md")
 
 
 def write_card(folder: Path, profile: Profile, values: dict[str, Any]) -> None:
-    """Write the model card into the folder of a model whose training, with these values of all flags, has just ended.
-
-    The evaluation puts the measures in the place of its last line.
-    """
+    """Write the card of a model into its folder, whose training, with these values of all flags, has just ended."""
     record = read_record(folder)
     losses = [point for point in read_points(folder) if "loss" in point]
     on_hub = HUB_ID.fullmatch(profile.base_model) and not Path(profile.base_model).exists()

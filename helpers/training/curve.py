@@ -12,9 +12,6 @@ from helpers.encoding.settings import is_embedder
 from helpers.training.checkpoints import GO_ON, last_whole, writing
 from helpers.training.record import is_running, read_record, record_file
 
-PAUSE = 2.0  # seconds between two looks
-LAST_LINES = 12  # of the log, when the process has died
-
 
 def loss_file(folder: Path) -> Path:
     """The points of a training's curve: one JSON object a line, `step` with `loss` and more, or with `ndcg@10`."""
@@ -92,10 +89,10 @@ def follow(name: str, profile: Profile | None = None) -> None:
         picture.update(plot_points(read_points(folder), f"{name}, {state}"))
         if not running:
             break
-        time.sleep(PAUSE)
+        time.sleep(2)
     if state == "died":
         log = profile.training_log(neg_num)
-        lines = log.read_text(encoding="utf8").splitlines()[-LAST_LINES:] if log.exists() else []
+        lines = log.read_text(encoding="utf8").splitlines()[-12:] if log.exists() else []
         print("The process has died. Its last lines:", *lines, sep="\n")
         print(f"{GO_ON}." if last_whole(folder) else "There is no whole checkpoint; FORCE=1 starts again.")
 

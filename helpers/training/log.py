@@ -13,7 +13,6 @@ NOTICE = re.compile(
     r"[EWI]\d{4} .*torch/distributed/|\[[EWI]\d+ .*(socket|ProcessGroup|TCPStore)|\*{30,}$|Setting OMP_NUM"
 )
 FAILED = re.compile(r"failed \(exitcode: (-?\d+)\) local_rank: (\d+)")
-AGENT = "torchrun"  # in the first frame of its traceback
 
 
 class Log:
@@ -33,7 +32,7 @@ class Log:
         if line.startswith("Traceback (most recent call last)"):
             self.held = line
             return ""
-        if self.held and AGENT in line:
+        if self.held and "torchrun" in line:  # the first frame of its own traceback
             self.over = True  # nothing but the traceback and torchrun's table follow
             self.status = self.status or 1
             return ""

@@ -60,8 +60,7 @@ class Trainer(EncoderOnlyEmbedderTrainer):
     def evaluate(self, *args, **kwargs) -> dict[str, float]:
         """Score the held-out queries in the precision of the training; every process comes to the same number."""
         with self.accelerator.autocast():
-            value = held_out_ndcg(self.model, self.data_collator, self.eval_dataset)
-        metrics = {"eval_ndcg@10": value}
+            metrics = {"eval_ndcg@10": held_out_ndcg(self.model, self.data_collator, self.eval_dataset)}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
