@@ -33,7 +33,7 @@ class MaskedLoss(torch.nn.CrossEntropyLoss):
         self.world_size = world_size
 
     def see(self, passage_ids: Tensor, positive_ids: Tensor) -> None:
-        """Note, by `text_id`, the passages (passages,) and each query's positives (queries, positives), -1 where none."""
+        """Note passages, (passages,), and the positives of queries, (queries, positives), by `text_id`; -1 is none."""
         self.answers = torch.zeros(len(positive_ids), len(passage_ids), dtype=torch.bool, device=passage_ids.device)
         for column in positive_ids.T:
             self.answers |= column[:, None] == passage_ids

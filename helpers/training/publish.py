@@ -29,10 +29,10 @@ def publish(name: str, repo: str, profile: Profile, pushed: bool) -> None:
     if not pushed:
         print(f"{len(names)} files would go to https://huggingface.co/{repo}, private at first; add --push to do it.")
         return
-    api, said = HfApi(), f"Add {folder.name}"
+    api, message = HfApi(), f"Add {folder.name}"
     try:
         api.create_repo(repo, private=True, exist_ok=True)
-        commit = api.upload_folder(repo_id=repo, folder_path=folder, allow_patterns=names, commit_message=said)
+        commit = api.upload_folder(repo_id=repo, folder_path=folder, allow_patterns=names, commit_message=message)
     except (HfHubHTTPError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{repo} was not pushed ({reason}); log in with hf auth login and check the name.") from error
