@@ -80,9 +80,7 @@ def _tell_card(path: Path, profile: Profile, result: dict) -> None:
 def comparable_results(profile: Profile, eval_set: EvalSet, needed: Iterable[str] = ()) -> dict[str, dict]:
     """Return the results measured on this evaluation set with this index, by name; print which others there are.
 
-    BM25 comes first, then the raw model, the fine-tuned ones, the reference.
-
-    Raises UserError: a result that is `needed` is not there.
+    BM25 comes first, then the raw model, the fine-tuned ones, the reference. Raises UserError: one `needed` is missing.
     """
     found = [read_json(path) for path in sorted((profile.output_dir / "results").glob("*.json"), key=_place)]
     same = {"fingerprint": eval_set.fingerprint, "index": profile.index}

@@ -125,13 +125,13 @@ def _per_query(results: dict[str, dict], measure: str) -> pd.DataFrame:
     return pd.DataFrame({name: result["per_query"][measure] for name, result in results.items()})
 
 
-def recall_curves(qrels: Qrels, runs: dict[str, Run], depth: int = DEPTH) -> pd.DataFrame:
-    """Return mean recall@k for k = 1 to `depth`, a row a k, a column a model."""
+def recall_curves(qrels: Qrels, runs: dict[str, Run]) -> pd.DataFrame:
+    """Return mean recall@k for k = 1 to `DEPTH`, a row a k, a column a model."""
     curves = {}
     for name, run in runs.items():
-        gains = [0.0] * (depth + 1)
+        gains = [0.0] * (DEPTH + 1)
         for query_id, judged in qrels.items():
-            for rank, docid in enumerate(ranking(run.get(query_id, {}))[:depth], start=1):
+            for rank, docid in enumerate(ranking(run.get(query_id, {}))[:DEPTH], start=1):
                 if docid in judged:
                     gains[rank] += 1 / len(judged) / len(qrels)
         curves[name] = pd.Series(gains).cumsum()[1:]

@@ -41,6 +41,7 @@ class Log:
         return held + line
 
     def _failure(self, code: int, rank: int) -> str:
+        """Return the sentence about the process that failed first, unless it has said one itself."""
         told, self.told = self.told, True
         self.status = 2 if told else 1
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
