@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and JSON lines that say where they are wrong."""
+"""Files that are either whole or absent, and JSON that says where it is wrong."""
 
 import json
 import shutil
@@ -61,12 +61,12 @@ def write_json(path: Path, value: object) -> None:
         file.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read one JSON document that the project wrote; raises UserError: it is missing or no longer JSON."""
+def read_json(path: Path, remedy: str = "delete it and run again what wrote it") -> Any:
+    """Read one JSON document; raises UserError: it is missing or not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); delete it and run again what wrote it.") from error
+        raise UserError(f"{path} cannot be read ({error}); {remedy}.") from error
 
 
 def write_jsonl(path: Path, rows: Iterable[dict]) -> None:

@@ -1,16 +1,15 @@
-"""The files that say how a model wants its texts: those of a sentence-transformers model.
+"""The sentence-transformers files that say how a model wants its texts, written with ours and read of every embedder.
 
-Written beside our weights and read for every embedder, ours or from the Hub, so that training, evaluation and whoever
-loads the model elsewhere feed it alike. https://sbert.net/docs/sentence_transformer/usage/custom_models.html
+So all who load it feed it alike. https://sbert.net/docs/sentence_transformer/usage/custom_models.html
 """
 
-import json
 import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from helpers.base import UserError
+from helpers.base import UserError, read_json
 
 LAST = "modules.json"  # moved into place last: where it is, the model is whole
 POOLINGS = ("cls", "mean")
@@ -54,8 +53,8 @@ def is_embedder(folder: Path) -> bool:
 def read_embedder(model: str, folder: Path) -> EmbedderSettings:
     """Read how a model wants its texts from its sentence-transformers files.
 
-    Lengths not given there are those of the tokenizer, at most as many tokens as the model has positions. Raises
-    UserError: the files are not there, or ask for something else than CLS or mean pooling of a transformer.
+    Lengths not given there are the tokenizer's, at most the model's positions.
+    Raises UserError: the files are not there, or ask for something else than CLS or mean pooling of a transformer.
     """
     if not is_embedder(folder):
         raise UserError(
@@ -90,10 +89,5 @@ def read_embedder(model: str, folder: Path) -> EmbedderSettings:
     )
 
 
-def _read(path: Path, default: dict | None = None) -> dict:
-    if default is not None and not path.exists():
-        return default
-    try:
-        return json.loads(path.read_text(encoding="utf8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); get the model again.") from error
+def _read(path: Path, default: dict | None = None) -> Any:
+    return default if default is not None and not path.exists() else read_json(path, "get the model again")

@@ -2,8 +2,7 @@
 
 from helpers.sampling.corpus import corpus_rows, read_distractors
 from helpers.sampling.eval_set import EvalSet, build_eval_rows, load_eval_set, save_eval_set
-from helpers.sampling.negatives import negative_pool, sample_negatives
 from helpers.sampling.pairs import load_pairs
-from helpers.sampling.split import split_pairs
+from helpers.sampling.split import negative_pool, sample_negatives, split_pairs
 from helpers.sampling.texts import excerpt
 from helpers.sampling.training_set import read_training_rows, save_training_rows, training_rows

@@ -13,11 +13,10 @@ from helpers.sampling.texts import is_text, normalise, repair
 
 
 class Corpus(Mapping[str, str]):
-    """Docid -> text, in the order of a file of objects with `id` and `text`; a text is read when it is asked for.
+    """Docid, `d1`, `d2`, ..., -> text, read from a file of objects with `id` and `text` when it is asked for.
 
-    Docids are `d1`, `d2`, ... Only the place of each line is kept in memory, eight bytes a passage. Not by `datasets`,
-    whose reader of JSON makes dates of texts that look like them. `remedy` says how to get the file.
-    Raises UserError: the file is missing or empty, or a line is not sound.
+    It keeps eight bytes a passage in memory. `datasets` would make dates of texts that look like them.
+    Raises UserError: the file is missing or empty, which `remedy` mends, or a line is not sound.
     """
 
     def __init__(self, path: Path, remedy: str):
@@ -47,10 +46,9 @@ class Corpus(Mapping[str, str]):
 def corpus_rows(pairs: Iterable[dict], distractors: Iterable[str] = ()) -> Iterator[dict]:
     """Yield the rows of `corpus.jsonl`, `id` and `text`: each distinct passage once, in order, distractors last.
 
-    Passages that differ only in white space or case are one; twice in the corpus, it would earn twice. Of what was
-    seen a hash is kept, not the text.
+    Passages that differ only in white space or case are one; twice in the corpus, it would earn twice.
     """
-    seen: set[int] = set()
+    seen: set[int] = set()  # hashes, which take less memory than texts
     positives = (text for pair in pairs for text in pair["positive"])
     for text in chain(positives, distractors):
         key = hash(normalise(text))
@@ -60,10 +58,7 @@ def corpus_rows(pairs: Iterable[dict], distractors: Iterable[str] = ()) -> Itera
 
 
 def read_distractors(path: str, fix_text: bool) -> Iterator[str]:
-    """Yield the passages of a file of distractors, rows with a `text`; none if the path is empty.
-
-    With `fix_text` mojibake is repaired. Raises UserError: the file cannot be read, or a row has no text.
-    """
+    """Yield the passages of a file of distractors, if any; raises UserError: not readable, or a row without `text`."""
     for number, row in read_rows(Path(path)) if path else ():
         if not isinstance(row, dict) or not is_text(row.get("text")):
             raise UserError(f"{path}, line {number}: 'text' is missing, empty or not a text; every row needs one.")

@@ -36,9 +36,8 @@ def build_eval_rows(evaluation: list[dict], instruction: str) -> list[dict]:
 
 
 def save_eval_set(eval_rows: list[dict], corpus_rows: Iterable[dict], folder: Path) -> EvalSet:
-    """Write `eval_dataset.json`, `corpus.jsonl` and `qrels.trec` into a folder; return what they say.
+    """Write `eval_dataset.json`, `corpus.jsonl`, row by row as it comes, and `qrels.trec`; return what they say.
 
-    The rows of the corpus are written as they come, so that they need not fit into memory.
     Raises UserError: a positive of a query is not in the corpus.
     """
     docids: dict[str, str | None] = {normalise(text): None for row in eval_rows for text in row["pos"]}

@@ -44,10 +44,7 @@ def _listed(name: str, commit: str) -> list[str]:
 
 
 def _split_files(folder: Path, split: str, name: str) -> list[str]:
-    """Return the paths inside `folder` of a split's files, by the card or by their names, as `datasets` finds them.
-
-    It judges by names alone, so the files may be empty. Raises UserError: there is no such split.
-    """
+    """Return the paths of a split's files, found by `datasets` by card and names; raises UserError: no such split."""
     import datasets
 
     try:
@@ -64,10 +61,7 @@ def _split_files(folder: Path, split: str, name: str) -> list[str]:
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, dict]]:
-    """Yield the line (or row) number and the row of a `.jsonl`, `.json`, `.csv` or `.parquet` file.
-
-    Raises UserError: the file is not what its ending says.
-    """
+    """Yield the line or row number and the row of a file of pairs; raises UserError: it is not what its ending says."""
     readers = {".jsonl": _read_json, ".json": _read_json, ".csv": _read_csv, ".parquet": _read_parquet}
     if path.suffix.lower() not in readers:
         raise UserError(f"{path}: pairs are read from {', '.join(readers)}; convert it.")
