@@ -1,7 +1,8 @@
-"""Query-passage pairs: where they come from, and what makes a row sound."""
+"""Query-passage pairs, and passages more: where they come from, and what makes a row sound."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from helpers.base import Profile, UserError
 from helpers.sampling.docstrings import docstring_pairs
@@ -64,3 +65,11 @@ def merge_queries(pairs: list[dict]) -> list[dict]:
         row = merged.setdefault(normalise(pair["query"]), pair | {"positive": []})
         row["positive"] = distinct(row["positive"] + pair["positive"])
     return list(merged.values())
+
+
+def read_distractors(path: str, fix_text: bool) -> Iterator[str]:
+    """Yield the passages of a file of distractors, if any; raises UserError: not readable, or a row without `text`."""
+    for number, row in read_rows(Path(path)) if path else ():
+        if not isinstance(row, dict) or not is_text(row.get("text")):
+            raise UserError(f"{path}, line {number}: 'text' is missing, empty or not a text; every row needs one.")
+        yield repair(row["text"]) if fix_text else row["text"]

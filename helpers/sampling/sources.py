@@ -24,23 +24,20 @@ def read_dataset(profile: Profile) -> Iterator[tuple[int, dict]]:
     else:
         folder = fetch(name, "README.md", revision=profile.dataset_revision, kind="dataset")
         with TemporaryDirectory() as skeleton:  # the names of all files with nothing in them, and the card
-            for path in _listed(name, folder.name):
-                (Path(skeleton) / path).parent.mkdir(parents=True, exist_ok=True)
-                (Path(skeleton) / path).touch()
+            try:  # the list was kept by `fetch`, so it is there without a connection, too
+                listed = get_cached_repo_tree(name, repo_type="dataset", revision=folder.name)
+            except CachedRepoTreeNotFoundError as error:  # fetched by another program
+                raise UserError(
+                    f"{name}: the list of its files is not on this disk; run this once with a connection."
+                ) from error
+            for path in (Path(skeleton) / file.path for file in listed):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
             if (folder / "README.md").is_file():
                 shutil.copy(folder / "README.md", skeleton)
             files = _split_files(Path(skeleton), split, name)
         fetch(name, *map(glob.escape, files), revision=folder.name, kind="dataset")
     return enumerate((row for file in files for _, row in read_rows(folder / file)), start=1)
-
-
-def _listed(name: str, commit: str) -> list[str]:
-    try:  # kept by `fetch`, so it is there without a connection, too
-        return [file.path for file in get_cached_repo_tree(name, repo_type="dataset", revision=commit)]
-    except CachedRepoTreeNotFoundError as error:  # fetched by another program
-        raise UserError(
-            f"{name}: the list of its files is not on this disk; run this once with a connection."
-        ) from error
 
 
 def _split_files(folder: Path, split: str, name: str) -> list[str]:
