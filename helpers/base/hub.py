@@ -12,8 +12,8 @@ from helpers.base.errors import UserError
 def fetch(name: str, *patterns: str, revision: str = "", kind: str = "model") -> Path:
     """Return the folder with those files of a Hub repository whose paths match a pattern.
 
-    It is named by its commit. What is on this disk is not fetched again, a stream that is cut is resumed; offline, or
-    with HF_HUB_OFFLINE=1, all must be there. `revision` is a commit, branch or tag, or empty for the newest commit.
+    It is named by its commit. What is on this disk is not fetched again, a cut stream is resumed; offline, or with
+    HF_HUB_OFFLINE=1, all must be there. `revision` is empty for the newest commit; `kind` is `model` or `dataset`.
     Raises UserError: no such repository, no access to it, a file that did not come whole, or the Hub is out of reach.
     """
     logging.set_verbosity_error()  # its retries would bury the sentence below

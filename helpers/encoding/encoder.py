@@ -16,7 +16,7 @@ from helpers.encoding.vectors import BLOCK, kept_vectors, write_vectors
 
 
 def embedder_settings(profile: Profile, name: str) -> EmbedderSettings:
-    """Return the model that a result's name stands for (`raw`, `neg10`, ..., `reference`) and how it is fed.
+    """Return a model and how it is fed: `raw`, the base, `neg10`, ..., fine-tuned from it, or `reference`, ready-made.
 
     The raw model is fed as the profile says, as the fine-tuned ones were, so that the weights are all that differs.
     Raises UserError: an unknown name, or a model that is not there.
@@ -40,10 +40,7 @@ def computes_in(precision: str) -> str:
 
 
 def load_model(settings: EmbedderSettings, precision: str = "fp32"):
-    """Load FlagEmbedding's `BaseEmbedder`, on a CUDA card or the CPU, its weights in `precision`, vectors of length 1.
-
-    Raises UserError: as `weights_only`.
-    """
+    """Load FlagEmbedding's `BaseEmbedder`, its weights in `precision`; raises UserError: as `weights_only`."""
     import torch
     import transformers
     from FlagEmbedding.inference.embedder.encoder_only.base import BaseEmbedder
@@ -52,7 +49,7 @@ def load_model(settings: EmbedderSettings, precision: str = "fp32"):
     with weights_only(settings.folder):
         model = BaseEmbedder(
             str(settings.folder),
-            normalize_embeddings=True,
+            normalize_embeddings=True,  # to length 1
             use_fp16=precision == "fp16",
             use_bf16=precision == "bf16",
             query_instruction_for_retrieval=settings.instruction or None,
@@ -69,9 +66,9 @@ def load_model(settings: EmbedderSettings, precision: str = "fp32"):
 def encode_texts(texts: list[str], max_len: int, tokenizer, forward: Callable, budget: int) -> tuple[np.ndarray, int]:
     """Encode texts in batches of like length; return the vectors, (texts, dim), float32, and the budget in the end.
 
-    `forward` takes a batch as the tokenizer makes it, (texts, tokens), and returns its vectors, (texts, dim). `budget`
-    is the tokens of a batch, padding included, halved where they do not fit into memory.
-    Raises UserError: a single text does not fit.
+    Texts have their instruction and are cut at `max_len` tokens. `forward` makes vectors, (texts, dim), of what the
+    tokenizer makes of a batch, (texts, tokens). `budget` is the tokens of a batch, padding included, halved where they
+    do not fit into memory. Raises UserError: a single text does not fit.
     """
     import torch
     from accelerate.utils.memory import should_reduce_batch_size

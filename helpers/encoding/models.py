@@ -101,10 +101,7 @@ def base_model(profile: Profile) -> Path:
 
 
 def load_encoder(folder: Path, **config: int):
-    """Load weights of any precision in float32, as Adam's small steps vanish in less; `config` changes the model's.
-
-    Raises UserError: as `weights_only`.
-    """
+    """Load a model in float32, where Adam's small steps do not vanish; `config` changes its own."""
     import torch
     from transformers import AutoModel
 

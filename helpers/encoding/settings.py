@@ -51,11 +51,7 @@ def is_embedder(folder: Path) -> bool:
 
 
 def read_embedder(model: str, folder: Path) -> EmbedderSettings:
-    """Read how a model wants its texts from its sentence-transformers files.
-
-    Lengths not given there are the tokenizer's, at most the model's positions.
-    Raises UserError: the files are not there, or ask for something else than CLS or mean pooling of a transformer.
-    """
+    """Read how a model wants its texts; raises UserError: no files tell, or no transformer with CLS or mean pooling."""
     if not is_embedder(folder):
         raise UserError(
             f"{folder} has no {LAST}, so nothing says how {model} pools its vectors; "
@@ -74,7 +70,7 @@ def read_embedder(model: str, folder: Path) -> EmbedderSettings:
     prompts = _read(folder / "config_sentence_transformers.json", {})
     default = prompts.get("default_prompt_name")
     prompts = {name: text or "" for name, text in prompts.get("prompts", {}).items()}
-    longest = settings.get("max_seq_length") or min(
+    longest = settings.get("max_seq_length") or min(  # the tokenizer's length, at most the model's positions
         _read(folder / "config.json")["max_position_embeddings"],
         _read(folder / "tokenizer_config.json", {}).get("model_max_length", 10**9),
     )

@@ -13,10 +13,7 @@ BLOCK = 16_384  # vectors in memory at a time: 25 MB of 384 float32
 
 
 def write_vectors(path: Path, blocks: Iterable[np.ndarray], shape: tuple[int, int], dtype: str) -> None:
-    """Write blocks of vectors, (rows, dim) each, of `shape` together, to one `.npy`; beside it the seconds that took.
-
-    Raises UserError: as `whole_file`.
-    """
+    """Write blocks, (rows, dim) each, as one `.npy` of `shape`, with the seconds beside it; raises as `whole_file`."""
     start = time.perf_counter()
     header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
     with whole_file(path, binary=True) as file:

@@ -84,10 +84,7 @@ def search(index: Index, query_vectors: np.ndarray, query_ids: list[str], docids
 
 
 def index_line(index: Index, vectors: np.ndarray, query_vectors: np.ndarray, factory: str) -> str:
-    """Say how an index of vectors, (passages, dim), searches: exactly, or with what recall, size and speed beside that.
-
-    Recall is the share of the exact `DEPTH` nearest which it finds. `query_vectors` are (queries, dim).
-    """
+    """Say what share of the exact nearest an index of vectors, (passages, dim), finds, its size and its speed."""
     exact_bytes = 4 * vectors.size / 1e6
     if factory == EXACT:
         return f"exact, over {exact_bytes:.1f} MB of vectors"

@@ -83,10 +83,7 @@ def corpus_rows(pairs: Iterable[dict], distractors: Iterable[str] = ()) -> Itera
 
 
 def save_eval_set(eval_rows: list[dict], corpus_rows: Iterable[dict], folder: Path) -> EvalSet:
-    """Write `eval_dataset.json`, `corpus.jsonl`, row by row as it comes, and `qrels.trec`; return what they say.
-
-    Raises UserError: a positive of a query is not in the corpus.
-    """
+    """Write an evaluation set and return what it says; raises UserError: a positive of a query is not in the corpus."""
     write_jsonl(folder / "eval_dataset.json", eval_rows)
     write_jsonl(folder / "corpus.jsonl", corpus_rows)
     positives = {normalise(text) for row in eval_rows for text in row["pos"]}

@@ -1,4 +1,4 @@
-"""Query-passage pairs, and passages more: where they come from, and what makes a row sound."""
+"""Query-passage pairs and distractors: where they come from, and what makes a row sound."""
 
 import random
 from collections.abc import Iterable, Iterator
