@@ -23,13 +23,12 @@ def read_dataset(profile: Profile) -> Iterator[tuple[int, dict]]:
         files = _split_files(folder, split, name)
     else:
         folder = fetch(name, "README.md", revision=profile.dataset_revision, kind="dataset")
+        try:  # kept by `fetch`, so it is there without a connection, too
+            listed = get_cached_repo_tree(name, repo_type="dataset", revision=folder.name)
+        except CachedRepoTreeNotFoundError as error:  # fetched by another program
+            remedy = "run this once with a connection"
+            raise UserError(f"{name}: the list of its files is not on this disk; {remedy}.") from error
         with TemporaryDirectory() as skeleton:  # the names of all files with nothing in them, and the card
-            try:  # the list was kept by `fetch`, so it is there without a connection, too
-                listed = get_cached_repo_tree(name, repo_type="dataset", revision=folder.name)
-            except CachedRepoTreeNotFoundError as error:  # fetched by another program
-                raise UserError(
-                    f"{name}: the list of its files is not on this disk; run this once with a connection."
-                ) from error
             for path in (Path(skeleton) / file.path for file in listed):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.touch()
