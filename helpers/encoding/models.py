@@ -101,7 +101,10 @@ def base_model(profile: Profile) -> Path:
 
 
 def load_encoder(folder: Path, **config: int):
-    """Load a model in float32, where Adam's small steps do not vanish; `config` changes its own."""
+    """Load weights in float32, in whatever precision they are stored: Adam's small steps vanish in less.
+
+    `config` changes entries of the model's config, such as `num_hidden_layers`. Raises UserError: as `weights_only`.
+    """
     import torch
     from transformers import AutoModel
 

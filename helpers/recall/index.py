@@ -22,7 +22,7 @@ class Index(Protocol):
 
 
 class ExactIndex:
-    """Every query against every vector, (passages, dim), block by block, as those on disk need not fit into memory.
+    """Every query against every vector, (passages, dim), block by block, for those on disk may not fit into memory.
 
     FAISS takes all GPUs that it sees. Inner products are of float32; in half precision close passages would tie.
     """
@@ -40,7 +40,7 @@ class ExactIndex:
 
 
 def build_index(vectors: np.ndarray, factory: str = EXACT) -> Index:
-    """Build an index of vectors, (passages, dim), of length 1, whose inner products so are cosines.
+    """Build an inner-product index of vectors, (passages, dim), of length 1, so that scores are cosines.
 
     `factory` is `Flat`, or an approximate one of https://github.com/facebookresearch/faiss/wiki/The-index-factory.
     Raises UserError: FAISS does not know the string, or it asks for more training vectors than there are.
@@ -84,7 +84,7 @@ def search(index: Index, query_vectors: np.ndarray, query_ids: list[str], docids
 
 
 def index_line(index: Index, vectors: np.ndarray, query_vectors: np.ndarray, factory: str) -> str:
-    """Say what share of the exact nearest an index of vectors, (passages, dim), finds, its size and its speed."""
+    """Say that an index of vectors, (passages, dim), is exact, or what share of that it finds, its size, its speed."""
     exact_bytes = 4 * vectors.size / 1e6
     if factory == EXACT:
         return f"exact, over {exact_bytes:.1f} MB of vectors"
