@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and JSON lines that say where they are wrong."""
+"""Files that are either whole or absent, and JSON that says where it is wrong."""
 
 import json
 import shutil
@@ -13,10 +13,7 @@ from helpers.base.errors import UserError
 
 @contextmanager
 def whole_file(path: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
-    """Open `path` for writing text or bytes; it appears under its name only when the block has ended well.
-
-    Raises UserError: the disk is full or the folder cannot be written.
-    """
+    """Open a file that appears only when the block has ended well; raises UserError: it cannot be written."""
     temporary = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,11 +29,7 @@ def whole_file(path: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Make a folder to be filled, which gets the name `path` when the block has ended well.
-
-    If another process has made a folder of that name meanwhile, that one stays and this one is deleted.
-    Raises OSError: the disk is full or the folder above cannot be written.
-    """
+    """Make a folder, named `path` when the block has ended well, unless another process has made it; raises OSError."""
     temporary = _beside(path)
     try:
         temporary.mkdir(parents=True)
@@ -61,12 +54,12 @@ def write_json(path: Path, value: object) -> None:
         file.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read one JSON document that the project wrote; raises UserError: it is missing or no longer JSON."""
+def read_json(path: Path, remedy: str = "delete it and run again what wrote it") -> Any:
+    """Read one JSON document; raises UserError: it is missing or not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); delete it and run again what wrote it.") from error
+        raise UserError(f"{path} cannot be read ({error}); {remedy}.") from error
 
 
 def write_jsonl(path: Path, rows: Iterable[dict]) -> None:
@@ -76,10 +69,7 @@ def write_jsonl(path: Path, rows: Iterable[dict]) -> None:
 
 
 def read_lines(path: Path, remedy: str) -> Iterator[tuple[int, str]]:
-    """Yield the number and the text of each line of a file in UTF-8, with or without a byte order mark.
-
-    Raises UserError: the file is missing (`remedy` then says how to get it), is a folder, or is not text.
-    """
+    """Yield the number and text of each line; raises UserError: no such file, which `remedy` mends, or not in UTF-8."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             yield from enumerate(file, start=1)

@@ -12,10 +12,8 @@ from helpers.base.errors import UserError
 def fetch(name: str, *patterns: str, revision: str = "", kind: str = "model") -> Path:
     """Return the folder with those files of a Hub repository whose paths match a pattern.
 
-    Files that are on this disk are not fetched again, and a stream that is cut is resumed; without a connection, or
-    with HF_HUB_OFFLINE=1, the folder must have them already. It is named by its commit.
-
-    The revision is a commit, a branch or a tag, or empty for the newest commit; the kind is `model` or `dataset`.
+    It is named by its commit. What is on this disk is not fetched again, a cut stream is resumed; offline, or with
+    HF_HUB_OFFLINE=1, all must be there. `revision` is empty for the newest commit; `kind` is `model` or `dataset`.
     Raises UserError: no such repository, no access to it, a file that did not come whole, or the Hub is out of reach.
     """
     logging.set_verbosity_error()  # its retries would bury the sentence below

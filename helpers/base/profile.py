@@ -135,9 +135,8 @@ KEYS = [field.upper() for field in Profile.model_fields if field != "name"]
 
 
 def load_profile(name: str | None = None, environ: Mapping[str, str] = os.environ) -> Profile:
-    """Read `profiles/<name>.env`; a variable in `environ` of a key's name overrides that key.
+    """Read the profile `name`, else `PROFILE` of `environ`, else `demo`; a key in `environ` overrides the file's.
 
-    Without a name it is the profile that `PROFILE` in `environ` names, else `demo`.
     Raises UserError: no such profile; a line, a key or a value that makes no sense; a data set that is not there.
     """
     name = name or environ.get("PROFILE") or "demo"

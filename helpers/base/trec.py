@@ -28,10 +28,7 @@ def read_qrels(path: Path) -> Qrels:
 
 
 def read_run(path: Path) -> Run:
-    """Read a TREC run: `query_id Q0 docid rank score name` a line; the score ranks, the rank column is not read.
-
-    Raises UserError: the file is missing or empty, a line is not of that form, or a docid stands twice for a query.
-    """
+    """Read a TREC run, whose column rank is not used; raises UserError: as `read_qrels`, or a docid stands twice."""
     run: Run = {}
     for where, query_id, docid, score in _rows(path, "query_id Q0 docid rank score name", "score", float):
         if docid in run.setdefault(query_id, {}):

@@ -16,11 +16,10 @@ from helpers.encoding.vectors import BLOCK, kept_vectors, write_vectors
 
 
 def embedder_settings(profile: Profile, name: str) -> EmbedderSettings:
-    """Return the model that a result's name stands for, with what its own files say about its texts.
+    """Return a model and how it is fed: `raw`, the base, `neg10`, ..., fine-tuned from it, or `reference`, ready-made.
 
-    `raw` is the base model, `neg10`, `neg50`, ... are those fine-tuned from it, `reference` is the ready-made embedder.
-    The raw model has no such files; it is fed as the profile says, as the fine-tuned ones were, so that the weights are
-    all that differs. Raises UserError: an unknown name, or a model that is not there.
+    The raw model is fed as the profile says, as the fine-tuned ones were, so that the weights are all that differs.
+    Raises UserError: an unknown name, or a model that is not there.
     """
     if name == "reference":
         return read_embedder(profile.reference_model, model_folder(profile.reference_model, profile.reference_revision))
@@ -41,10 +40,7 @@ def computes_in(precision: str) -> str:
 
 
 def load_model(settings: EmbedderSettings, precision: str = "fp32"):
-    """Load a model as FlagEmbedding's `BaseEmbedder`, on a CUDA card or the CPU, whose vectors have length 1.
-
-    `precision` is that of the weights in memory. Raises UserError: a `.bin` holds something else than weights.
-    """
+    """Load FlagEmbedding's `BaseEmbedder`, its weights in `precision`; raises UserError: as `weights_only`."""
     import torch
     import transformers
     from FlagEmbedding.inference.embedder.encoder_only.base import BaseEmbedder
@@ -53,7 +49,7 @@ def load_model(settings: EmbedderSettings, precision: str = "fp32"):
     with weights_only(settings.folder):
         model = BaseEmbedder(
             str(settings.folder),
-            normalize_embeddings=True,
+            normalize_embeddings=True,  # to length 1
             use_fp16=precision == "fp16",
             use_bf16=precision == "bf16",
             query_instruction_for_retrieval=settings.instruction or None,
@@ -68,14 +64,11 @@ def load_model(settings: EmbedderSettings, precision: str = "fp32"):
 
 
 def encode_texts(texts: list[str], max_len: int, tokenizer, forward: Callable, budget: int) -> tuple[np.ndarray, int]:
-    """Encode texts in batches of like length, so that short ones come many at a time and long ones fit into memory.
+    """Encode texts in batches of like length; return the vectors, (texts, dim), float32, and the budget in the end.
 
-    Return the vectors, (texts, dim), float32, and the budget in the end. Raises UserError: a single text does not fit.
-
-    Args:
-        texts: with their instruction; cut at `max_len` tokens.
-        forward: takes what the tokenizer makes of a batch, (texts, tokens), and returns its vectors, (texts, dim).
-        budget: tokens of a batch, padding included; halved where they do not fit into memory.
+    Texts have their instruction and are cut at `max_len` tokens. `forward` makes vectors, (texts, dim), of what the
+    tokenizer makes of a batch, (texts, tokens). `budget` is the tokens of a batch, padding included, halved where they
+    do not fit into memory. Raises UserError: a single text does not fit.
     """
     import torch
     from accelerate.utils.memory import should_reduce_batch_size
@@ -107,10 +100,9 @@ def encode_texts(texts: list[str], max_len: int, tokenizer, forward: Callable, b
 
 
 class Embedder:
-    """A model that is loaded when it first has to encode, and whose vectors are kept on disk.
+    """A model that is loaded when it first has to encode, and whose vectors are kept on disk, as the profile says.
 
-    They are found again by the fingerprint of weights, settings and texts. Tokenizer, model and pooling are
-    FlagEmbedding's; the batches are ours. The profile says in what precision to encode, and where to keep vectors.
+    They are found again by the fingerprint of weights, settings and texts. Only the batches are not FlagEmbedding's.
     """
 
     def __init__(self, settings: EmbedderSettings, profile: Profile):

@@ -25,10 +25,9 @@ VOCABULARIES = ("vocab.*", "merges.txt", "sentencepiece.bpe.model", "spiece.mode
 
 
 def model_folder(name: str, revision: str = "") -> Path:
-    """Return the folder with a model's config, tokenizer and weights; download it if it is on the Hub.
+    """Return the folder of a model: a folder, a name in `PACKAGED`, or a Hub id, at `revision` or the newest commit.
 
-    `name` is a folder, a name in `PACKAGED`, or a Hub id; `revision` is a commit there, or empty for the newest. Raises
-    UserError: no such model, the Hub is out of reach, or the packaged weights are not the official ones.
+    Raises UserError: no such model, the Hub is out of reach, or the packaged weights are not the official ones.
     """
     if Path(name).is_dir():
         folder = Path(name).resolve()
@@ -77,10 +76,9 @@ def _fetch_model(name: str, revision: str) -> Path:
 def base_model(profile: Profile) -> Path:
     """Return the folder of the model to fine-tune, cut down to its lowest `base_layers` layers if the profile says so.
 
-    Dropping the upper layers of a pre-trained encoder keeps most of what it knows (Sajjad et al. 2020,
-    "On the Effect of Dropping Layers of Pre-trained Transformer Models", arXiv:2004.03844). The cut model is
-    made once, in `profile.output_dir`, under a name that ends in the fingerprint of the whole one. Raises UserError: as
-    `model_folder`, or the model has fewer layers than asked for.
+    Without its upper layers an encoder keeps most of what it knows (Sajjad et al. 2020, "On the Effect of Dropping
+    Layers of Pre-trained Transformer Models", arXiv:2004.03844). The cut model is made once, in `profile.output_dir`.
+    Raises UserError: as `model_folder`, or the model has fewer layers than asked for.
     """
     folder = model_folder(profile.base_model, profile.base_revision)
     if not (layers := profile.base_layers):
@@ -103,7 +101,7 @@ def base_model(profile: Profile) -> Path:
 
 
 def load_encoder(folder: Path, **config: int):
-    """Load a model's weights in float32, in whatever precision they are stored: Adam's small steps vanish in less.
+    """Load weights in float32, in whatever precision they are stored: Adam's small steps vanish in less.
 
     `config` changes entries of the model's config, such as `num_hidden_layers`. Raises UserError: as `weights_only`.
     """

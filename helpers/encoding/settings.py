@@ -1,16 +1,15 @@
-"""The files that say how a model wants its texts: those of a sentence-transformers model.
+"""The sentence-transformers files that say how a model wants its texts, written with ours and read of every embedder.
 
-Written beside our weights and read for every embedder, ours or from the Hub, so that training, evaluation and whoever
-loads the model elsewhere feed it alike. https://sbert.net/docs/sentence_transformer/usage/custom_models.html
+So all who load it feed it alike. https://sbert.net/docs/sentence_transformer/usage/custom_models.html
 """
 
-import json
 import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from helpers.base import UserError
+from helpers.base import UserError, read_json
 
 LAST = "modules.json"  # moved into place last: where it is, the model is whole
 POOLINGS = ("cls", "mean")
@@ -52,11 +51,7 @@ def is_embedder(folder: Path) -> bool:
 
 
 def read_embedder(model: str, folder: Path) -> EmbedderSettings:
-    """Read how a model wants its texts from its sentence-transformers files.
-
-    Lengths not given there are those of the tokenizer, at most as many tokens as the model has positions. Raises
-    UserError: the files are not there, or ask for something else than CLS or mean pooling of a transformer.
-    """
+    """Read how a model wants its texts; raises UserError: no files tell, or no transformer with CLS or mean pooling."""
     if not is_embedder(folder):
         raise UserError(
             f"{folder} has no {LAST}, so nothing says how {model} pools its vectors; "
@@ -75,7 +70,7 @@ def read_embedder(model: str, folder: Path) -> EmbedderSettings:
     prompts = _read(folder / "config_sentence_transformers.json", {})
     default = prompts.get("default_prompt_name")
     prompts = {name: text or "" for name, text in prompts.get("prompts", {}).items()}
-    longest = settings.get("max_seq_length") or min(
+    longest = settings.get("max_seq_length") or min(  # the tokenizer's length, at most the model's positions
         _read(folder / "config.json")["max_position_embeddings"],
         _read(folder / "tokenizer_config.json", {}).get("model_max_length", 10**9),
     )
@@ -90,10 +85,5 @@ def read_embedder(model: str, folder: Path) -> EmbedderSettings:
     )
 
 
-def _read(path: Path, default: dict | None = None) -> dict:
-    if default is not None and not path.exists():
-        return default
-    try:
-        return json.loads(path.read_text(encoding="utf8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); get the model again.") from error
+def _read(path: Path, default: dict | None = None) -> Any:
+    return default if default is not None and not path.exists() else read_json(path, "get the model again")

@@ -13,10 +13,7 @@ BLOCK = 16_384  # vectors in memory at a time: 25 MB of 384 float32
 
 
 def write_vectors(path: Path, blocks: Iterable[np.ndarray], shape: tuple[int, int], dtype: str) -> None:
-    """Write blocks of vectors, (rows, dim) each, as one `.npy` file, and beside it the seconds that making them took.
-
-    `shape` is that of all blocks together; no more than one is in memory. Raises UserError: as `whole_file`.
-    """
+    """Write blocks, (rows, dim) each, as one `.npy` of `shape`, with the seconds beside it; raises as `whole_file`."""
     start = time.perf_counter()
     header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
     with whole_file(path, binary=True) as file:
@@ -34,10 +31,8 @@ def kept_vectors(path: Path) -> tuple[np.memmap, float] | None:
 
 
 def vector_blocks(vectors: np.ndarray, size: int = BLOCK) -> Iterator[np.ndarray]:
-    """Yield the vectors in float32, `size` rows at a time.
-
-    A file is mapped anew for each block, so that what was read leaves the memory with its map.
-    """
+    """Yield the vectors in float32, `size` rows at a time."""
+    # A file is mapped anew for each block, so that what was read leaves the memory with its map.
     # A part of a mapped file has the name of the whole, but only the whole has the map as its base.
     file = vectors.filename if isinstance(vectors, np.memmap) and isinstance(vectors.base, mmap) else None
     for start in range(0, len(vectors), size):

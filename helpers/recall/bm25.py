@@ -16,10 +16,9 @@ class Bm25Settings:
 
 
 def bm25_run(eval_set: EvalSet, settings: Bm25Settings, depth: int = DEPTH) -> Run:
-    """Search the corpus for each query with BM25 as Lucene scores it, English stop words left out.
+    """Rank the passages that share a word with a query by BM25 as Lucene scores it, English stop words left out.
 
-    Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework: BM25 and Beyond", by the library bm25s. The run
-    has only passages that share a word with the query.
+    Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework: BM25 and Beyond", by the library bm25s.
     """
     import bm25s
 

@@ -22,10 +22,9 @@ class Index(Protocol):
 
 
 class ExactIndex:
-    """Every query against every vector, block by block, so that vectors on disk need not fit into memory.
+    """Every query against every vector, (passages, dim), block by block, for those on disk may not fit into memory.
 
-    The vectors, (passages, dim), have length 1, so that the inner product is the cosine. FAISS takes all GPUs that it
-    sees. Inner products are of float32; in half precision close passages would tie.
+    FAISS takes all GPUs that it sees. Inner products are of float32; in half precision close passages would tie.
     """
 
     def __init__(self, vectors: np.ndarray):
@@ -41,12 +40,10 @@ class ExactIndex:
 
 
 def build_index(vectors: np.ndarray, factory: str = EXACT) -> Index:
-    """Build an inner-product index of vectors, (passages, dim), of length 1; an array or a mapped file.
+    """Build an inner-product index of vectors, (passages, dim), of length 1, so that scores are cosines.
 
-    `factory` is `Flat`, or a FAISS factory string for an approximate index
-    (https://github.com/facebookresearch/faiss/wiki/The-index-factory). Of the lists of an inverted file, a query visits
-    as many as the square root of their number; of a graph it keeps 2 * `DEPTH` candidates. Raises UserError: FAISS does
-    not know the string, or it asks for more training vectors than there are.
+    `factory` is `Flat`, or an approximate one of https://github.com/facebookresearch/faiss/wiki/The-index-factory.
+    Raises UserError: FAISS does not know the string, or it asks for more training vectors than there are.
     """
     if factory == EXACT:
         return ExactIndex(vectors)
@@ -70,17 +67,14 @@ def build_index(vectors: np.ndarray, factory: str = EXACT) -> Index:
     for block in vector_blocks(vectors):
         index.add(block)
     if inverted:
-        inverted.nprobe = ceil(sqrt(inverted.nlist))
+        inverted.nprobe = ceil(sqrt(inverted.nlist))  # lists that a query visits
     if hasattr(index, "hnsw"):
-        index.hnsw.efSearch = 2 * DEPTH
+        index.hnsw.efSearch = 2 * DEPTH  # candidates that a query keeps
     return index
 
 
 def search(index: Index, query_vectors: np.ndarray, query_ids: list[str], docids: list[str], depth: int = DEPTH) -> Run:
-    """Find the `depth` nearest passages of each query.
-
-    `query_vectors`, (queries, dim), has a row for each of `query_ids`; `docids` are in the order of the index.
-    """
+    """Find the `depth` nearest passages of each query, (queries, dim); `docids` are in the order of the index."""
     depth = min(depth, index.ntotal)
     scores, rows = index.search(np.array(query_vectors, dtype=np.float32), depth)  # (queries, depth) each
     return {
@@ -90,11 +84,7 @@ def search(index: Index, query_vectors: np.ndarray, query_ids: list[str], docids
 
 
 def index_line(index: Index, vectors: np.ndarray, query_vectors: np.ndarray, factory: str) -> str:
-    """Say how an index searches: exactly, or what it gives up and gains beside exact search over the same vectors.
-
-    That is the share of the exact `DEPTH` nearest which it finds, its bytes, and its queries a second. `vectors`,
-    (passages, dim), are those in the index; `query_vectors` are (queries, dim); `factory` is as in `build_index`.
-    """
+    """Say that an index of vectors, (passages, dim), is exact, or what share of that it finds, its size, its speed."""
     exact_bytes = 4 * vectors.size / 1e6
     if factory == EXACT:
         return f"exact, over {exact_bytes:.1f} MB of vectors"

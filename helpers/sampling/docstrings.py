@@ -1,8 +1,7 @@
 """Query-passage pairs from the docstrings of installed packages: real text, no download.
 
-A docstring's first sentence says what a function does, the prose after it explains how. Asked with the first, a
-retriever should find the second among thousands of others that speak of arrays, axes and estimators, too. Sources
-are parsed with `ast`; nothing is imported.
+The query is a docstring's first sentence, the passage the prose after it, to be found among thousands of others that
+speak of arrays, axes and estimators, too. Sources are parsed with `ast`; nothing is imported.
 """
 
 import ast
@@ -56,10 +55,9 @@ def _public_docstrings(node: ast.AST) -> Iterator[str]:
 
 
 def split_docstring(docstring: str) -> tuple[str, str] | None:
-    """Split a docstring into its first sentence and the prose that follows it, as plain text.
+    """Return a docstring's first sentence and the prose after it, less sections, directives and markup.
 
-    Sections (`Parameters`, `Returns`, `Examples`, ...), directives and markup are left out. None if the
-    docstring is a template or a signature, or if either side says too little to be a query or a passage.
+    None if it is a template or a signature, or if either side says too little to be a query or a passage.
     """
     if TEMPLATE.search(docstring):
         return None
@@ -83,8 +81,7 @@ def _package_pairs(package: str) -> list[tuple[str, str]]:
 def docstring_pairs(packages: tuple[str, ...] = PACKAGES) -> list[dict]:
     """Return the pairs of all packages, `{"query": str, "positive": [str]}`, without repeats or near-copies.
 
-    A query is kept once, and so is a passage: libraries repeat a docstring from class to class and change a word,
-    and a query with two right answers of which one counts would punish a model for being right.
+    Libraries repeat a docstring from class to class and change a word; of two right answers only one would count.
     """
     pairs: list[dict] = []
     queries: set[str] = set()

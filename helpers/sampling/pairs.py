@@ -1,7 +1,8 @@
-"""Query-passage pairs: where they come from, and what makes a row sound."""
+"""Query-passage pairs and distractors: where they come from, and what makes a row sound."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from helpers.base import Profile, UserError
 from helpers.sampling.docstrings import docstring_pairs
@@ -10,18 +11,16 @@ from helpers.sampling.texts import distinct, is_text, normalise, repair
 
 
 def load_pairs(profile: Profile) -> list[dict]:
-    """Load the profile's pairs: rows of `id` (str), `query` (str) and `positive` (list of str).
+    """Load the profile's pairs, `id`, `query` and `positive` (list of str): at most `max_pairs`, drawn, in their order.
 
-    At most `profile.max_pairs` of them, drawn with `profile.seed`, in their original order.
     Raises UserError: a file that cannot be read, a row that is not sound, or the Hub out of reach.
     """
     path = profile.dataset_path
     if profile.dataset == "docstrings":
         pairs = sound_pairs(enumerate(docstring_pairs(), start=1), "docstrings")
-    elif path is None or path.is_dir():
-        pairs = sound_pairs(read_dataset(profile), profile.dataset)
     else:
-        pairs = sound_pairs(read_rows(path), str(path))
+        rows = read_dataset(profile) if path is None or path.is_dir() else read_rows(path)
+        pairs = sound_pairs(rows, profile.dataset)
     if profile.fix_text:
         for pair in pairs:
             pair.update(query=repair(pair["query"]), positive=distinct(map(repair, pair["positive"])))
@@ -34,9 +33,8 @@ def load_pairs(profile: Profile) -> list[dict]:
 
 
 def sound_pairs(rows: Iterable[tuple[int, dict]], source: str) -> list[dict]:
-    """Check the rows of a source, each after its number, and bring them into one form: `id`, `query`, `positive`.
+    """Bring numbered rows of `query`, `positive` or `pos` (a text or a list) and perhaps `id` into the form of pairs.
 
-    A row has `query` (a text), `positive` or `pos` (a text or a list of texts) and perhaps `id`, else `q<number>`.
     Raises UserError: a field is missing, empty or of the wrong type, an id stands twice, or there is no row at all.
     """
     pairs, ids = [], set()
@@ -67,3 +65,11 @@ def merge_queries(pairs: list[dict]) -> list[dict]:
         row = merged.setdefault(normalise(pair["query"]), pair | {"positive": []})
         row["positive"] = distinct(row["positive"] + pair["positive"])
     return list(merged.values())
+
+
+def read_distractors(path: str, fix_text: bool) -> Iterator[str]:
+    """Yield the passages of a file of distractors, if any; raises UserError: not readable, or a row without `text`."""
+    for number, row in read_rows(Path(path)) if path else ():
+        if not isinstance(row, dict) or not is_text(row.get("text")):
+            raise UserError(f"{path}, line {number}: 'text' is missing, empty or not a text; every row needs one.")
+        yield repair(row["text"]) if fix_text else row["text"]

@@ -23,10 +23,15 @@ def read_dataset(profile: Profile) -> Iterator[tuple[int, dict]]:
         files = _split_files(folder, split, name)
     else:
         folder = fetch(name, "README.md", revision=profile.dataset_revision, kind="dataset")
+        try:  # kept by `fetch`, so it is there without a connection, too
+            listed = get_cached_repo_tree(name, repo_type="dataset", revision=folder.name)
+        except CachedRepoTreeNotFoundError as error:  # fetched by another program
+            remedy = "run this once with a connection"
+            raise UserError(f"{name}: the list of its files is not on this disk; {remedy}.") from error
         with TemporaryDirectory() as skeleton:  # the names of all files with nothing in them, and the card
-            for path in _listed(name, folder.name):
-                (Path(skeleton) / path).parent.mkdir(parents=True, exist_ok=True)
-                (Path(skeleton) / path).touch()
+            for path in (Path(skeleton) / file.path for file in listed):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
             if (folder / "README.md").is_file():
                 shutil.copy(folder / "README.md", skeleton)
             files = _split_files(Path(skeleton), split, name)
@@ -34,20 +39,8 @@ def read_dataset(profile: Profile) -> Iterator[tuple[int, dict]]:
     return enumerate((row for file in files for _, row in read_rows(folder / file)), start=1)
 
 
-def _listed(name: str, commit: str) -> list[str]:
-    try:  # kept by `fetch`, so it is there without a connection, too
-        return [file.path for file in get_cached_repo_tree(name, repo_type="dataset", revision=commit)]
-    except CachedRepoTreeNotFoundError as error:  # fetched by another program
-        raise UserError(
-            f"{name}: the list of its files is not on this disk; run this once with a connection."
-        ) from error
-
-
 def _split_files(folder: Path, split: str, name: str) -> list[str]:
-    """Return the paths inside `folder` of a split's files, by the card or by their names, as `datasets` finds them.
-
-    It judges by names alone, so the files may be empty. Raises UserError: there is no such split.
-    """
+    """Return the paths of a split's files, found by `datasets` by card and names; raises UserError: no such split."""
     import datasets
 
     try:
@@ -64,10 +57,7 @@ def _split_files(folder: Path, split: str, name: str) -> list[str]:
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, dict]]:
-    """Yield the line (or row) number and the row of a `.jsonl`, `.json`, `.csv` or `.parquet` file.
-
-    Raises UserError: the file is not what its ending says.
-    """
+    """Yield the line or row number and the row of a file of pairs; raises UserError: it is not what its ending says."""
     readers = {".jsonl": _read_json, ".json": _read_json, ".csv": _read_csv, ".parquet": _read_parquet}
     if path.suffix.lower() not in readers:
         raise UserError(f"{path}: pairs are read from {', '.join(readers)}; convert it.")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from helpers.base import UserError, read_jsonl, write_jsonl
-from helpers.sampling.negatives import sample_negatives
+from helpers.sampling.split import sample_negatives
 
 
 def training_rows(train: list[dict], pool: list[str], neg_num: int, instruction: str, seed: int) -> list[dict]:
@@ -24,7 +24,7 @@ def save_training_rows(rows: list[dict], neg_num: int, path: Path) -> str:
 
 
 def read_training_rows(path: Path, instruction: str, group_size: int = 1) -> list[dict]:
-    """Return the rows of a training set; of `group_size` passages a query all but one are drawn from its negatives.
+    """Return the rows of a training set, of which `group_size` - 1 negatives a query are to be drawn.
 
     Raises UserError: the file is missing or empty, or a row is not sound, has too few negatives or another instruction.
     """

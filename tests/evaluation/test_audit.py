@@ -126,8 +126,7 @@ def test_fix_text_repairs_before_the_split(tmp_path, make_profile):
 
 
 def test_what_is_on_disk_is_audited(profile):
-    from helpers.sampling.corpus import corpus_rows
-    from helpers.sampling.eval_set import build_eval_rows, save_eval_set
+    from helpers.sampling.eval_set import build_eval_rows, corpus_rows, save_eval_set
 
     rows = make_rows(20, 10)
     write_jsonl(profile.training_file(10), rows)

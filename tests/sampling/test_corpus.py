@@ -4,7 +4,8 @@ import pytest
 from conftest import write_jsonl
 
 from helpers.base.errors import UserError
-from helpers.sampling.corpus import Corpus, corpus_rows, read_distractors
+from helpers.sampling.eval_set import Corpus, corpus_rows
+from helpers.sampling.pairs import read_distractors
 
 PAIRS = [
     {"positive": ["Alpha  beta", "gämma \u2028 delta"]},
@@ -14,7 +15,7 @@ PAIRS = [
 
 @pytest.fixture
 def corpus(tmp_path):
-    return Corpus(write_jsonl(tmp_path / "corpus.jsonl", corpus_rows(PAIRS, ["zeta", "GÄMMA delta"])), "build it")
+    return Corpus(write_jsonl(tmp_path / "corpus.jsonl", corpus_rows(PAIRS, ["zeta", "GÄMMA delta"])))
 
 
 def test_it_is_a_mapping_that_stays_on_disk(corpus):
@@ -39,8 +40,8 @@ def test_ids_that_are_not_there(corpus, docid):
 @pytest.mark.parametrize("row", [{"id": "d3", "text": "x"}, {"id": "d2"}, {"id": "d2", "text": 3}, {"text": "x"}])
 def test_a_line_that_is_not_sound_is_named(tmp_path, row):
     path = write_jsonl(tmp_path / "corpus.jsonl", [{"id": "d1", "text": "a"}, row])
-    with pytest.raises(UserError, match=r"corpus.jsonl, line 2: not the passage d2 with its text; build it\."):
-        Corpus(path, "build it")
+    with pytest.raises(UserError, match=r"corpus.jsonl, line 2: not the passage d2 with its text; run notebooks/02"):
+        Corpus(path)
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "json", "csv", "parquet"])

@@ -4,8 +4,7 @@ from dataclasses import replace
 import pytest
 
 from helpers.base.errors import UserError
-from helpers.sampling.corpus import corpus_rows
-from helpers.sampling.eval_set import build_eval_rows, load_eval_set, save_eval_set
+from helpers.sampling.eval_set import build_eval_rows, corpus_rows, load_eval_set, save_eval_set
 
 TRAIN = [{"id": "q1", "query": "one", "positive": ["Alpha beta", "gamma delta epsilon"]}]
 EVALUATION = [

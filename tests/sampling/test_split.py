@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from helpers.base.clock import timed
 from helpers.base.errors import UserError
-from helpers.sampling.negatives import negative_pool, sample_negatives
-from helpers.sampling.split import passage_groups, split_pairs
+from helpers.sampling.split import held_rows, negative_pool, sample_negatives, split_pairs
 from helpers.sampling.texts import normalise
 from helpers.sampling.training_set import save_training_rows, training_rows
 
@@ -65,9 +64,9 @@ def test_negatives_are_uniform():
 
 
 def test_groups_join_through_shared_passages():
-    pairs = pairs_of([["a", "b"], ["c"], ["B "], ["d"], ["c", "a"]])
-    groups = passage_groups([pair["positive"] for pair in pairs])
-    assert groups == [{0, 1, 2, 4}, {3}]
+    rows = [["a", "b"], ["c"], ["B "], ["d"], ["c", "a"]]
+    assert [held_rows(rows, count, seed=0) for count in (0, 1, 3, 5)] == [set(), {3}, {3}, {0, 1, 2, 3, 4}]
+    assert sorted(map(sorted, (held_rows(rows, 4, seed) for seed in (0, 1)))) == [[0, 1, 2, 4], [3]]
 
 
 def test_query_split_is_the_articles(make_profile):

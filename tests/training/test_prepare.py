@@ -178,8 +178,7 @@ def test_scores_that_these_rows_cannot_give_are_refused(make_profile, tiny_bert,
 
 
 def test_the_audit_is_told_before_a_training(profile):
-    from helpers.sampling.corpus import corpus_rows
-    from helpers.sampling.eval_set import build_eval_rows, save_eval_set
+    from helpers.sampling.eval_set import build_eval_rows, corpus_rows, save_eval_set
 
     rows = make_rows(20, 10)
     write_jsonl(profile.training_file(10), rows)
