@@ -52,7 +52,7 @@ def test_a_failure_leaves_no_file(tmp_path):
         yield np.ones((2, 3), np.float32)
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(UserError, match="No space left on device"):
+    with pytest.raises(UserError):
         write_vectors(tmp_path / "vectors.npy", blocks(), (4, 3), "float32")
     assert not list(tmp_path.iterdir())
 
