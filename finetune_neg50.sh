@@ -4,9 +4,10 @@
 #   needs   ft_data/<profile>/training_neg_50.json, from notebooks/01_build_train_dataset.ipynb with neg_num = 50
 #   takes   6 minutes on one CUDA card under msmarco (the article), about 2 on two CPU cores under demo
 #   leaves  output/<profile>/<base model>_neg50: a sentence-transformers model, its curve, the last checkpoints
+#           output/<profile>/finetune_neg50.log: what the last training printed
 #
-#   bash finetune_neg50.sh > finetune_neg50.log 2>&1 &    # in the background, from any folder
-#   tail -f finetune_neg50.log
+#   bash finetune_neg50.sh > neg50.log 2>&1 &           # in the background, from any folder
+#   tail -f neg50.log
 #   CHECK=1 bash finetune_neg50.sh                        # what it would do, and nothing more
 #   RESUME=1 bash finetune_neg50.sh                       # go on after a crash, from the last whole checkpoint
 #   FORCE=1 bash finetune_neg50.sh                        # replace the model of an earlier run
@@ -17,6 +18,7 @@ set -euo pipefail
 neg_num=50
 
 source "$(dirname "${BASH_SOURCE[0]}")/helpers/environment.sh"  # finds or makes a Python with all that is needed
+export PYTHONUNBUFFERED=1 PYTHONWARNINGS=ignore HF_HUB_DISABLE_PROGRESS_BARS=1 HF_DATASETS_DISABLE_PROGRESS_BARS=1
 values=$(python -m helpers prepare "neg$neg_num")               # checks all; says in one sentence what is wrong
 source /dev/stdin <<< "$values"                                 # the settings in force, as in profiles/demo.env
 

@@ -1,5 +1,7 @@
 """The commands: `python -m helpers` lists them, `python -m helpers COMMAND --help` tells what one takes."""
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -43,7 +45,9 @@ def prepare(name: Name) -> None:
     """Check all that a training needs; print lines for its script."""
     from helpers.training.prepare import prepare
 
-    print(prepare(neg_num_of(name), load_profile()))
+    with redirect_stdout(sys.stderr):  # the script runs what comes out here
+        lines = prepare(neg_num_of(name), load_profile())
+    print(lines)
 
 
 @door.command()

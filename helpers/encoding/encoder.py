@@ -54,7 +54,7 @@ def load_model(settings: EmbedderSettings, precision: str = "fp32"):
             use_bf16=precision == "bf16",
             query_instruction_for_retrieval=settings.instruction or None,
             passage_instruction_for_retrieval=settings.passage_instruction or None,
-            devices="cuda:0" if torch.cuda.is_available() else "cpu",
+            devices="cuda:0" if torch.cuda.is_available() else "cpu",  # what the scripts train on
             pooling_method=settings.pooling,
             query_max_length=settings.query_max_len,
             passage_max_length=settings.passage_max_len,
@@ -94,7 +94,7 @@ def encode_texts(texts: list[str], max_len: int, tokenizer, forward: Callable, b
                     "or end what else uses the memory."
                 ) from error
             before, budget = budget, min(budget, len(rows) * longest) // 2
-            print(f"Out of memory at ENCODE_TOKENS={before}; goes on with {budget}.")
+            print(f"Out of memory with batches of {before} tokens; goes on with {budget}.")
         torch.cuda.empty_cache()  # the failed batch is free only after the except block
     return np.concatenate(found)[np.argsort(order)], budget
 

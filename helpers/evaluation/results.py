@@ -20,7 +20,7 @@ NOTEBOOKS = {
     "neg50": "05_eval_neg50",
     "reference": "06_eval_bge_m3",
 }
-METRICS = "\n## Metrics\n"  # its last heading
+METRICS = "\n## Metrics\n"  # the last heading of training/card.md
 
 
 def save_result(

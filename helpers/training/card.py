@@ -30,6 +30,7 @@ def write_card(folder: Path, profile: Profile, values: dict[str, Any]) -> None:
         base_model=profile.base_model if on_hub and profile.base_model not in PACKAGED else None,
         model_name=folder.name,
     )
+    data = Path(values["train_data"][0])
     source = profile.dataset_path.name if profile.dataset_path else profile.dataset
     text = BODY.read_text(encoding="utf8").format(
         **values,
@@ -37,7 +38,8 @@ def write_card(folder: Path, profile: Profile, values: dict[str, Any]) -> None:
         base=profile.base_name,
         source=source + (f", revision {profile.dataset_revision}" if profile.dataset_revision else ""),
         instruction=values["query_instruction_for_retrieval"] or "",
-        file=Path(values["train_data"][0]).name,
+        file=data.name,
+        neg_num=data.stem.rpartition("_")[2],
         digest=record["data"][0][:16],
         others=values["train_group_size"] - 1,
         processes=record["processes"],

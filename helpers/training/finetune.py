@@ -90,23 +90,25 @@ class Runner(EncoderOnlyEmbedderRunner):
 
     def run(self) -> None:
         """Train, from the start or from a checkpoint, and write the model; of several processes the first writes."""
-        args = self.training_args
+        args, profile = self.training_args, load_profile()  # read before it may be edited
         folder, checkpoint = Path(args.output_dir), args.resume_from_checkpoint
         if args.should_save:
             self.lock = take_place(folder)
             record = make_record(self.data_args.train_data, args.world_size)
             if checkpoint:
                 check_same(folder, record)
-            began = f"goes on from {Path(checkpoint).name}" if checkpoint else "begins"
-            print(f"{began}, in process {os.getpid()}", flush=True)  # with this line the log becomes its own
             folder.mkdir(parents=True, exist_ok=True)
             remove_broken(folder)
             write_json(record_file(folder), record)
+        if args.local_process_index == 0:  # of each machine; with this line `keep_log` begins or goes on with a file
+            began = f"goes on from {Path(checkpoint).name}" if checkpoint else "begins"
+            print(f"{began}, in process {os.getpid()}", flush=True)
         self.trainer.train(resume_from_checkpoint=checkpoint)
         if args.should_save:
             with writing(folder), tempfile.TemporaryDirectory(prefix=".plain-", dir=folder) as plain:
                 self.trainer._save(plain)
-                write_card(folder, load_profile(), vars(self.model_args) | vars(self.data_args) | vars(args))
+                if folder.parent == profile.output_dir:  # else the profile is not that of this training
+                    write_card(folder, profile, vars(self.model_args) | vars(self.data_args) | vars(args))
                 write_embedder(Path(plain), folder, self.settings(folder))
             print(f"finished: {folder}", flush=True)
         self.trainer.accelerator.wait_for_everyone()  # who leaves while another writes breaks its connections

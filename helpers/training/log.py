@@ -6,13 +6,13 @@ import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from helpers.base import switch
 from helpers.training.checkpoints import GO_ON
 
 NOTICE = re.compile(
     r"[EWI]\d{4} .*torch/distributed/|\[[EWI]\d+ .*(socket|ProcessGroup|TCPStore)|\*{30,}$|Setting OMP_NUM"
 )
 FAILED = re.compile(r"failed \(exitcode: (-?\d+)\) local_rank: (\d+)")
+BEGAN = re.compile("begins|goes on from")  # first words of `Runner.run`
 
 
 class Log:
@@ -37,7 +37,10 @@ class Log:
             self.status = self.status or 1
             return ""
         held, self.held = self.held, ""
-        self.told = self.told or line.startswith("error: ")
+        if line.startswith("error: "):
+            if self.told:
+                return held  # the others of a training were ended since the first one failed
+            self.told = True
         return held + line
 
     def _failure(self, code: int, rank: int) -> str:
@@ -51,19 +54,19 @@ class Log:
 def keep_log(path: Path) -> int:
     """Copy standard input to a file and to standard output, errors to standard error; return the exit status.
 
-    The file is that of the last training which has begun, or was gone on with at RESUME=1: one that is refused, since
-    another process has its place or for any other reason, leaves it alone.
+    The file is written from the line on with which a training says that it begins, or that it goes on. One that is
+    refused leaves it alone.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for torchrun; what it says then is to be kept
     log, outs = Log(), [sys.stdout]
     with ExitStack() as stack:
         for line in sys.stdin:
             text = log.shown(line)
-            failed = text.startswith("error: ")
-            if text and not failed and len(outs) == 1:
+            if len(outs) == 1 and (began := BEGAN.match(text)):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                outs.append(stack.enter_context(path.open("a" if switch("RESUME") else "w", encoding="utf8")))
+                outs.append(stack.enter_context(path.open("w" if began[0] == "begins" else "a", encoding="utf8")))
             for out in outs:
+                shown_as_error = text.startswith("error: ") and out is sys.stdout
                 with suppress(OSError):  # neither a full disk nor a closed terminal may silence the other
-                    print(text, end="", flush=True, file=sys.stderr if failed and out is sys.stdout else out)
+                    print(text, end="", flush=True, file=sys.stderr if shown_as_error else out)
     return log.status

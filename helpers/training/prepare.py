@@ -16,9 +16,6 @@ from helpers.training.held_out import split_held_out
 from helpers.training.plan import describe, make_plan
 from helpers.training.record import check_place
 
-# A log that can be followed: a line every LOGGING_STEPS steps, no bars.
-QUIET = "PYTHONUNBUFFERED=1 PYTHONWARNINGS=ignore HF_HUB_DISABLE_PROGRESS_BARS=1 HF_DATASETS_DISABLE_PROGRESS_BARS=1"
-
 
 def prepare(neg_num: int, profile: Profile) -> str:
     """Check all that a training needs and return the lines that its script sources before it calls torchrun.
@@ -39,8 +36,14 @@ def prepare(neg_num: int, profile: Profile) -> str:
             f"{profile.output_dir} has {plan.free / 1e9:.2g} GB free, but the training writes about "
             f"{plan.disk / 1e9:.2g} GB; free some space."
         )
-    if profile.node_rank == 0:  # the machines share the folder, and the first may have begun to fill it
-        check_place(model)
+    refusal = ""
+    try:
+        if profile.node_rank == 0:  # the machines share the folder, and the first may have begun to fill it
+            check_place(model)
+    except UserError as error:
+        if not switch("CHECK"):
+            raise
+        refusal = f"\nerror: {error}"
     audited = "left out: there is no evaluation set yet, see notebooks/02_build_eval_dataset.ipynb"
     if (profile.data_dir / "qrels.trec").exists():
         audited = verdict(audit(rows, load_eval_set(profile.data_dir), profile))
@@ -49,8 +52,8 @@ def prepare(neg_num: int, profile: Profile) -> str:
         said = f"{'settings':10} those of {profile.name}, but {', '.join(overrides)}\n{said}"
     if switch("CHECK"):
         heading = f"neg{neg_num} of profile {profile.run_name}, into {model}"
-        text = f"{heading}\n{describe(plan, profile, precision, device)}\n{said}"
-        return f'{shell_lines({"PLAN": text})}\necho "$PLAN"\nexit'
+        text = f"{heading}\n{describe(plan, profile, precision, device)}\n{said}{refusal}"
+        return f'{shell_lines({"PLAN": text})}\necho "$PLAN"\nexit {2 if refusal else 0}'
     machines = ["--standalone"]
     if profile.nnodes > 1:
         names = ("nnodes", "node_rank", "master_addr", "master_port")
@@ -65,7 +68,7 @@ def prepare(neg_num: int, profile: Profile) -> str:
         "OPTIONS": options(profile, precision, model),
         "TENSORBOARD_LOGGING_DIR": profile.output_dir / "tensorboard" / f"neg{neg_num}",
     }
-    return f'{shell_lines(values)}\nexport TENSORBOARD_LOGGING_DIR {QUIET}\necho "$SAID"'
+    return f'{shell_lines(values)}\nexport TENSORBOARD_LOGGING_DIR\necho "$SAID"'
 
 
 def options(profile: Profile, precision: str, model: Path) -> list[str]:

@@ -69,18 +69,19 @@ def check_place(folder: Path) -> None:
 
 
 def take_place(folder: Path) -> FileLock:
-    """Lock a model's folder for this process, and with FORCE=1 remove it; the lock goes when the process ends.
+    """Keep other trainings from a model's folder until this process ends, and with FORCE=1 remove what is there.
 
     Raises UserError: another process has the lock, or as `check_place`.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    # One for all base models: their trainings on one training set share a log.
+    lock = FileLock(folder.with_name(f".{folder.name.rpartition('_')[2]}.lock"), fallback_to_soft=False)
     try:
         lock.acquire(blocking=False)
     except Timeout as error:
         raise UserError(f"{folder} is being trained by another process; wait until it has ended, or end it.") from error
-    except NotImplementedError:
-        print("warning: this file system has no locks; do not start a script twice.", file=sys.stderr)
+    except (OSError, NotImplementedError) as error:
+        print(f"warning: no lock on this file system ({error}); do not start a script twice.", file=sys.stderr)
     check_place(folder)
     if switch("FORCE"):
         shutil.rmtree(folder, ignore_errors=True)

@@ -58,6 +58,10 @@ def test_the_card(trained):
     run = {"q1": {"d1": 0.5, "d2": 0.25}, "q2": {"d1": 0.5, "d2": 0.25}}
     save_result("neg10", trained, settings, eval_set, run, score_queries(qrels, run), {})
     means = {"hit@1": 0.5, "recall@10": 1.0, "mrr@10": 0.75, "ndcg@10": pytest.approx((1 + 1 / math.log2(3)) / 2)}
+    indexed = trained.model_copy(update={"index": "HNSW32"})
+    save_result("neg10", indexed, settings, eval_set, run, score_queries(qrels, run), {})
+    assert "searched with the index HNSW32 among" in (folder / "README.md").read_text()
+    save_result("neg10", trained, settings, eval_set, run, score_queries(qrels, run), {})
     card = ModelCard.load(folder / "README.md")
     assert "Not measured yet" not in card.text
     assert "2 queries that were not trained on, searched exactly among 2 passages" in card.text
@@ -66,6 +70,7 @@ def test_the_card(trained):
     assert {result.metric_type: result.metric_value for result in card.data.eval_results} == means
     assert "| mrr@10 | 0.7500 |" in card.text
     assert "`ask: `" in card.text
+    assert "with 10 random negatives a query" in card.text
     assert "abababababababab" in card.text
     assert "1.2500 at step 9" in card.text
     assert "torchrun --nproc_per_node 2 -m helpers.training.finetune" in card.text

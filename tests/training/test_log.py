@@ -53,16 +53,16 @@ def test_a_process_that_said_why_is_not_repeated():
 
 
 @pytest.mark.parametrize(
-    ("lines", "resume", "kept"),
+    ("lines", "kept"),
     [
-        (["error: no place\n"], False, "before\n"),
-        (["begins\n", "error: no more\n"], False, "begins\nerror: no more\n"),
-        (["goes on\n"], True, "before\ngoes on\n"),
+        (["error: no place\n"], "before\n"),
+        (["warning: no lock\n", "error: no place\n"], "before\n"),
+        (["begins, in process 1\n", "step\n", "error: no more\n"], "begins, in process 1\nstep\nerror: no more\n"),
+        (["warning: no lock\n", "goes on from checkpoint-4\n"], "before\ngoes on from checkpoint-4\n"),
     ],
 )
-def test_the_file_is_that_of_a_training_that_has_begun(tmp_path, monkeypatch, capsys, lines, resume, kept):
+def test_the_file_is_that_of_a_training_that_has_begun(tmp_path, monkeypatch, capsys, lines, kept):
     monkeypatch.setattr("sys.stdin", lines)
-    monkeypatch.setenv("RESUME", str(int(resume)))
     monkeypatch.setattr("signal.signal", lambda *_: None)
     (tmp_path / "log").write_text("before\n")
     assert keep_log(tmp_path / "log") == 0
@@ -70,6 +70,11 @@ def test_the_file_is_that_of_a_training_that_has_begun(tmp_path, monkeypatch, ca
     said = capsys.readouterr()
     assert said.err == "".join(line for line in lines if line.startswith("error"))
     assert said.out == "".join(line for line in lines if not line.startswith("error"))
+
+
+def test_of_several_processes_the_first_says_why():
+    text, status = shown(["error: It is taken.\n", "error: stopped.\n", *[line.format(code=2) for line in AGENT]])
+    assert ([line for line in text if line], status) == (["error: It is taken.\n"], 2)
 
 
 def test_a_tracebacks_of_a_process_are_kept():

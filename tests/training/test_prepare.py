@@ -1,13 +1,16 @@
+import errno
 import json
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 from conftest import make_rows, write_jsonl
 
 from helpers.base.errors import UserError
 from helpers.base.files import write_json
+from helpers.base.profile import ROOT
 from helpers.sampling.training_set import read_training_rows
 from helpers.training.checkpoints import mark_whole
 from helpers.training.plan import activation_bytes, count_parameters, make_plan
@@ -95,19 +98,39 @@ def test_a_training_that_runs_is_never_touched(profile, monkeypatch):
 
 
 def test_one_training_at_a_time_has_a_folder_and_force_empties_it(profile, monkeypatch):
-    folder = profile.tuned_model(10)
+    """Also with another base model, since the log is one; and the lock goes with a process that is killed."""
+    folder, other = profile.tuned_model(10), profile.model_copy(update={"base_layers": 1}).tuned_model(10)
+    script = "import sys, pathlib; from helpers.training.record import take_place\n"
+    script += "lock = take_place(pathlib.Path(sys.argv[1])); print('taken', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", script, str(other)]
+    holder = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "taken\n"
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
+    monkeypatch.setenv("FORCE", "1")
+    with pytest.raises(UserError, match="is being trained by another process"):
+        take_place(folder)
+    assert (folder / "config.json").exists()
+    holder.kill()
+    holder.communicate()
+    monkeypatch.setenv("FORCE", "0")
     with pytest.raises(UserError, match="holds the model of an earlier run"):
         take_place(folder)
     monkeypatch.setenv("FORCE", "1")
-    lock = take_place(folder)
+    take_place(folder)
     assert not folder.exists()
-    (folder / "new").mkdir(parents=True)
-    with pytest.raises(UserError, match="is being trained by another process"):
-        take_place(folder)
-    assert (folder / "new").exists()
-    lock.release()
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_is_said_and_no_obstacle(profile, monkeypatch, capsys, code):
+    import fcntl
+
+    def flock(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    take_place(profile.tuned_model(10))
+    assert "do not start a script twice" in capsys.readouterr().err
 
 
 def sourced(lines, *names):
@@ -147,11 +170,16 @@ def test_nothing_is_touched_before_the_training(profile, monkeypatch):
     folder = profile.tuned_model(10)
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
+    path = write_jsonl(profile.training_file(10), make_rows(20, 10))
+    with pytest.raises(UserError):
+        prepare(10, profile)
     monkeypatch.setenv("FORCE", "1")
-    path = write_jsonl(profile.training_file(10), [ROW | {"neg": []}])
-    with pytest.raises(UserError, match="0 negatives"):
+    write_jsonl(path, [ROW | {"neg": []}])
+    with pytest.raises(UserError):
         prepare(10, profile)
     write_jsonl(path, make_rows(20, 10))
+    monkeypatch.setenv("EPOCHS", "2")
+    assert sourced(prepare(10, profile))[0] == "settings   those of test, but EPOCHS=2"
     monkeypatch.setenv("CHECK", "1")
     said = sourced(f"{prepare(10, profile)}\necho not reached")
     assert any(line.startswith("negatives  31 a query") for line in said)
