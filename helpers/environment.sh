@@ -24,7 +24,7 @@ fill_venv() {
   fi
   exec 9>> "$project/.venv.lock"          # two scripts may be started at once
   if ! lock 9; then
-    echo "Another script is filling $project/.venv; waiting for it."
+    echo "Another script is checking or filling $project/.venv; waiting for it."
     lock 9 wait
   fi
   if [[ ! -e $project/.venv/bin/activate ]]; then  # written last

@@ -1,5 +1,6 @@
 """Run a notebook without a browser, and keep what it shows."""
 
+import ast
 import logging
 import sys
 from pathlib import Path
@@ -21,7 +22,12 @@ def run_notebook(name: str, assignments: list[str], profile: Profile) -> None:
     path = NOTEBOOKS / f"{name}.ipynb"
     if not path.is_file():
         raise UserError(f"There is no {path}; give the name of a notebook without its ending.")
-    words = (text.partition("=") for text in assignments)
+    cells = nbformat.read(path, as_version=4).cells
+    source = "\n".join(cell.source for cell in cells if cell.metadata.get("tags") == ["parameters"])
+    names = [node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)]
+    words = [text.partition("=") for text in assignments]
+    if wrong := ["".join(parts) for parts in words if not parts[1] or parts[0] not in names]:
+        raise UserError(f"{name} takes no {wrong[0]!r}; write name=value with one of {', '.join(names) or 'none'}.")
     parameters = {key: int(value) if value.isdigit() else value for key, _, value in words}
     stem = "_".join([path.stem, *(f"{key}_{value}" for key, value in parameters.items())])
     executed = profile.output_dir / "notebooks" / f"{stem}.ipynb"

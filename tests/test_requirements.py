@@ -146,7 +146,7 @@ def test_two_scripts_at_once_fill_it_once(elsewhere):
     said = [process.communicate(timeout=60)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert sum("Installing requirements.txt" in out for out in said) == 1
-    assert sum(f"Another script is filling {project}/.venv; waiting for it." in out for out in said) == 1
+    assert sum(f"Another script is checking or filling {project}/.venv; waiting for it." in out for out in said) == 1
     assert all(out.endswith(f"ready: {project}/.venv\n") for out in said)
     assert source()[3].count("-m venv") == 1
 

@@ -118,8 +118,8 @@ class Profile(BaseModel):
 
 def neg_num_of(name: str) -> int:
     """Return the number in `neg10`, `neg50`, ...; raises UserError: the name is none of these."""
-    if not re.fullmatch(r"neg\d+", name):
-        raise UserError(f"name = {name!r} is no model of this series; use 'raw', 'neg10', 'neg50' or 'reference'.")
+    if not re.fullmatch(r"neg[1-9]\d*", name, re.ASCII):
+        raise UserError(f"name = {name!r} is no training, such as neg10 or neg50; raw and reference are not trained.")
     return int(name[3:])
 
 

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from helpers.base import UserError, write_json
 
 MARK = "whole.json"  # written last; the size of every other file
-GO_ON = "RESUME=1 goes on from the last whole checkpoint"
+GO_ON = "RESUME=1 goes on from the last whole checkpoint, if there is one"
 
 
 def step_of(checkpoint: Path) -> int:

@@ -37,11 +37,9 @@ class Log:
             self.status = self.status or 1
             return ""
         held, self.held = self.held, ""
-        if line.startswith("error: "):
-            if self.told:
-                return held  # the others of a training were ended since the first one failed
-            self.told = True
-        return held + line
+        error, again = line.startswith("error: "), self.told
+        self.told = error or again
+        return held if error and again else held + line  # the others were ended since the first one failed
 
     def _failure(self, code: int, rank: int) -> str:
         """Return the sentence about the process that failed first, unless it has said one itself."""

@@ -118,7 +118,7 @@ def test_missing_models_are_one_sentence(make_profile, tmp_path, tiny_bert):
     profile = make_profile(BASE_MODEL=tiny_bert, BASE_LAYERS=0)
     with pytest.raises(UserError, match="run bash finetune_neg10.sh first"):
         embedder_settings(profile, "neg10")
-    with pytest.raises(UserError, match="name = 'neg' is no model of this series"):
+    with pytest.raises(UserError, match="name = 'neg' is no training, such as neg10"):
         embedder_settings(profile, "neg")
 
 

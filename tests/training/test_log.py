@@ -12,6 +12,7 @@ from helpers.base.clock import clock
 from helpers.base.errors import UserError
 from helpers.base.files import write_json
 from helpers.training import curve
+from helpers.training.checkpoints import GO_ON
 from helpers.training.curve import follow, loss_file, plot_points
 from helpers.training.log import Log, keep_log
 from helpers.training.record import check_same, flags, is_running, make_record, record_file
@@ -42,7 +43,7 @@ def test_a_killed_process_is_one_sentence():
     text, status = shown(["step 5/10\n", *[line.format(code=-9) for line in AGENT]])
     assert text == [
         "step 5/10\n",
-        "error: Process 1 of the training was killed by SIGKILL; RESUME=1 goes on from the last whole checkpoint.\n",
+        f"error: Process 1 of the training was killed by SIGKILL; {GO_ON}.\n",
     ]
     assert status == 1
 
