@@ -224,7 +224,10 @@ def run_bash(script: Path, *words: object, **settings: object) -> subprocess.Com
 
 
 def run_python(project: Path, *words: object, **settings: object) -> subprocess.CompletedProcess:
-    """Run Python in a copy of the project, in a fresh process."""
+    """Run Python with the `helpers` of a copy of the project, in a fresh process and another folder.
+
+    A notebook's kernel drops the folder in which it is started from the front of its path, and with it the copy.
+    """
     command = [sys.executable, *map(str, words)]
     environ = environ_of(project, settings)
-    return subprocess.run(command, cwd=project, env=environ, capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(command, cwd="/", env=environ, capture_output=True, text=True, timeout=600, check=False)
