@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's library is imported; without it, it tries for half a minute
+os.environ["OMP_NUM_THREADS"] = "1"  # workers share the cores, and threads that have none wait in a loop
 
 import hypothesis
 import pytest

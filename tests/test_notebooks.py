@@ -6,8 +6,9 @@ import nbformat
 import pytest
 from conftest import table_of
 
+from helpers.base.errors import UserError
 from helpers.base.profile import ROOT
-from helpers.notebook import NOTEBOOKS
+from helpers.notebook import NOTEBOOKS, run_notebook
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 COMPARISON = NOTEBOOKS / "07_compare_models.ipynb"
@@ -34,6 +35,12 @@ def test_the_series_is_complete():
         "07_compare_models",
         "08_contrastive_loss",
     ]
+
+
+@pytest.mark.parametrize("wrong", ["nam=neg25", "name"])
+def test_a_parameter_that_a_notebook_does_not_have(make_profile, wrong):
+    with pytest.raises(UserError, match=f"04_eval_neg10 takes no '{wrong}'; write name=value with one of name, "):
+        run_notebook("04_eval_neg10", [wrong], make_profile())
 
 
 @pytest.mark.parametrize("path", EVALUATIONS, ids=lambda path: path.stem)

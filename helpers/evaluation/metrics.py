@@ -4,7 +4,6 @@ from pathlib import Path
 from statistics import fmean
 
 from ir_measures import RR, R, Success, iter_calc, nDCG
-from sklearn.metrics import ndcg_score
 
 from helpers.base import DEPTH, Profile, Qrels, Run, UserError, ranking, read_qrels, read_run
 
@@ -45,6 +44,8 @@ def article_metrics(qrels: Qrels, run: Run) -> dict[str, float]:
     Source: https://github.com/JieShenAI/csdn/tree/main/25/04/embedding_finetune, `eval_train_neg10.ipynb`. One thing
     cannot be had from ids: there the corpus keeps four passages twice, and matching by text lets both copies count.
     """
+    from sklearn.metrics import ndcg_score
+
     cutoffs, depth = (1, 10), 10  # the article retrieves no more
     totals = {f"{name}@{k}": 0.0 for name in ("recall", "mrr", "ndcg") for k in cutoffs}
     for query_id, scores in run.items():

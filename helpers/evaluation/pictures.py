@@ -8,7 +8,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
-from sklearn.decomposition import PCA
 
 from helpers.base import DEPTH
 from helpers.evaluation.tables import results_table
@@ -97,6 +96,8 @@ def plot_similarities(cosines: dict[str, tuple[np.ndarray, np.ndarray]]) -> Figu
 
 def plot_map(vectors: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Figure:
     """Draw each model's queries (n, dim), positives (n, dim) and others (m, dim) on its first two principal axes."""
+    from sklearn.decomposition import PCA
+
     figure, panels = plt.subplots(1, len(vectors), figsize=(9, 4), layout="constrained", squeeze=False)
     for axes, (name, parts) in zip(panels[0], vectors.items(), strict=True):
         plane = PCA(2, svd_solver="full").fit(np.concatenate(parts))

@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-import torch
-
 from helpers.base import Profile, UserError, shell_lines, switch
 from helpers.base.profile import KEYS
 from helpers.encoding import base_model
@@ -13,7 +11,6 @@ from helpers.evaluation.audit import audit, verdict
 from helpers.sampling import load_eval_set, read_training_rows
 from helpers.training.checkpoints import last_whole
 from helpers.training.held_out import split_held_out
-from helpers.training.plan import describe, make_plan
 from helpers.training.record import check_place
 
 
@@ -28,14 +25,6 @@ def prepare(neg_num: int, profile: Profile) -> str:
     """
     rows = read_training_rows(profile.training_file(neg_num), profile.instruction, profile.group_size)
     model = profile.tuned_model(neg_num)
-    precision, device = check_machine(profile)
-    train, held = hold_out(rows, profile)
-    plan = make_plan(train, len(held), profile, half=precision != "fp32")
-    if plan.disk > plan.free:
-        raise UserError(
-            f"{profile.output_dir} has {plan.free / 1e9:.2g} GB free, but the training writes about "
-            f"{plan.disk / 1e9:.2g} GB; free some space."
-        )
     refusal = ""
     try:
         if profile.node_rank == 0:  # the machines share the folder, and the first may have begun to fill it
@@ -44,6 +33,16 @@ def prepare(neg_num: int, profile: Profile) -> str:
         if not switch("CHECK"):
             raise
         refusal = f"\nerror: {error}"
+    from helpers.training.plan import describe, make_plan  # and torch, for which a refusal need not wait
+
+    precision, device = check_machine(profile)
+    train, held = hold_out(rows, profile)
+    plan = make_plan(train, len(held), profile, half=precision != "fp32")
+    if plan.disk > plan.free:
+        raise UserError(
+            f"{profile.output_dir} has {plan.free / 1e9:.2g} GB free, but the training writes about "
+            f"{plan.disk / 1e9:.2g} GB; free some space."
+        )
     audited = "left out: there is no evaluation set yet, see notebooks/02_build_eval_dataset.ipynb"
     if (profile.data_dir / "qrels.trec").exists():
         audited = verdict(audit(rows, load_eval_set(profile.data_dir), profile))
@@ -65,16 +64,16 @@ def prepare(neg_num: int, profile: Profile) -> str:
         "MODEL": model,
         "LOG": profile.training_log(neg_num),
         "MACHINES": machines,
-        "OPTIONS": options(profile, precision, model),
+        "OPTIONS": options(profile, precision, device, model),
         "TENSORBOARD_LOGGING_DIR": profile.output_dir / "tensorboard" / f"neg{neg_num}",
     }
     return f'{shell_lines(values)}\nexport TENSORBOARD_LOGGING_DIR\necho "$SAID"'
 
 
-def options(profile: Profile, precision: str, model: Path) -> list[str]:
+def options(profile: Profile, precision: str, device: str, model: Path) -> list[str]:
     """Return the training's flags that not every run has. Raises UserError: RESUME=1, and no checkpoint is whole."""
     flags = f"--save_steps {profile.eval_steps or profile.save_steps}"  # a best step is one that was kept
-    if not torch.cuda.is_available():
+    if device == "the CPU":
         flags += " --use_cpu True"  # without it, several processes would each train alone
     if precision != "fp32":
         flags += f" --{precision}"
@@ -96,6 +95,8 @@ def check_machine(profile: Profile) -> tuple[str, str]:
         raise UserError(f"NODE_RANK={profile.node_rank}: with NNODES={profile.nnodes} it is below {profile.nnodes}.")
     if profile.cross_device_negatives and profile.processes == 1:
         raise UserError("CROSS_DEVICE_NEGATIVES=1 needs several processes; set NPROC or NNODES, or leave it out.")
+    import torch
+
     precision = computes_in(profile.precision)
     if not torch.cuda.is_available():
         return precision, "the CPU"

@@ -97,7 +97,7 @@ def test_exact_search_says_so():
     assert index_line(build_index(vectors), vectors, vectors[:10], "Flat") == "exact, over 0.0 MB of vectors"
 
 
-@pytest.mark.parametrize("factory", ["IVF16,PQ4", "IVF16,Flat", "PQ4"])
+@pytest.mark.parametrize("factory", ["IVF16,PQ4x4", "IVF16,Flat", "PQ4x4"])
 def test_few_training_vectors_are_no_flood_of_warnings(capfd, factory):
     build_index(unit(np.random.default_rng(0), 400, 16), factory)
     assert capfd.readouterr() == ("", "")
