@@ -46,7 +46,7 @@ torchrun "${MACHINES[@]}" --nproc_per_node "$NPROC" \
   --normalize_embeddings True \
   --negatives_cross_device "$CROSS_DEVICE_NEGATIVES" \
   --kd_loss_type kl_div \
-  --seed "$SEED" \
+  --seed "$TRAINING_SEED" \
   --logging_steps "$LOGGING_STEPS" \
   --logging_nan_inf_filter False \
   --save_total_limit 2 \

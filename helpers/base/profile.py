@@ -18,6 +18,7 @@ HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 Count = Annotated[int, Field(ge=1)]
 CountOrNone = Annotated[int, Field(ge=0)]  # 0 means: all, or none
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -35,7 +36,8 @@ class Profile(BaseModel):
     eval_share: Annotated[float, Field(gt=0, lt=1)]  # of the queries
     fix_text: bool  # repair mojibake in the pairs before anything else
     distractors: str  # an absolute path of more passages for the corpus, or empty
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    split_seed: Seed  # of the pairs drawn for MAX_PAIRS, too
+    negatives_seed: Seed
 
     base_model: Annotated[str, Field(min_length=1)]  # a Hub id, a folder, or all-MiniLM-L6-v2 from its package
     base_revision: str
@@ -51,6 +53,7 @@ class Profile(BaseModel):
     learning_rate: Positive
     epochs: Positive
     batch_size: Count  # queries per device and step
+    training_seed: Seed  # of the draws, the dropout and the held-out queries
     group_size: Annotated[int, Field(ge=2)]  # passages per query: one positive, the rest negatives
     temperature: Positive
     warmup: Annotated[float, Field(ge=0, lt=1)]  # share of the steps

@@ -68,7 +68,7 @@ def plot_rank_moves(before: dict[str, int], after: dict[str, int], names: tuple[
 
 
 def gold_and_random(
-    query_vectors: np.ndarray, corpus_vectors: np.ndarray, gold: list[int], seed: int
+    query_vectors: np.ndarray, corpus_vectors: np.ndarray, gold: list[int], seed: int = 42
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the cosines of queries, (queries, dim), each with its positive and with a passage drawn at random.
 

@@ -79,7 +79,7 @@ def results_table(results: dict[str, dict]) -> pd.DataFrame:
     return pd.DataFrame({name: result["metrics"] for name, result in results.items()}).T[COLUMNS]
 
 
-def intervals_table(results: dict[str, dict], seed: int) -> pd.DataFrame:
+def intervals_table(results: dict[str, dict], seed: int = 42) -> pd.DataFrame:
     """Return a row a model, a column a measure: the mean with its 95 % bootstrap interval over queries."""
 
     def cell(result: dict, measure: str) -> str:

@@ -27,7 +27,7 @@ def load_pairs(profile: Profile) -> list[dict]:
     if path and path.is_file():
         pairs = merge_queries(pairs)
     if profile.max_pairs and profile.max_pairs < len(pairs):
-        chosen = sorted(random.Random(profile.seed).sample(range(len(pairs)), profile.max_pairs))
+        chosen = sorted(random.Random(profile.split_seed).sample(range(len(pairs)), profile.max_pairs))
         pairs = [pairs[i] for i in chosen]
     return pairs
 

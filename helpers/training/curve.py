@@ -10,7 +10,7 @@ from transformers import TrainerCallback
 from helpers.base import Profile, UserError, clock, how_to_train, load_profile, neg_num_of, read_jsonl, write_jsonl
 from helpers.encoding.settings import is_embedder
 from helpers.training.checkpoints import GO_ON, last_whole, writing
-from helpers.training.record import is_running, read_record, record_file
+from helpers.training.record import is_running, record_file
 
 
 def loss_file(folder: Path) -> Path:
@@ -84,7 +84,7 @@ def follow(name: str, profile: Profile | None = None) -> None:
         raise UserError(f"Nothing is trained in {folder}; {how_to_train(name)} in a terminal first.")
     picture = display(display_id=True)
     while True:
-        running = is_running(read_record(folder))  # asked first: what it left is whole when it is gone
+        running = is_running(folder)  # asked first: what it left is whole when it is gone
         state = "running" if running else "finished" if is_embedder(folder) else "died"
         picture.update(plot_points(read_points(folder), f"{name}, {state}"))
         if not running:

@@ -112,7 +112,7 @@ def hold_out(rows: list[dict], profile: Profile) -> tuple[list[dict], list[dict]
     """Return the rows that train and those that score checkpoints. Raises UserError: too few rows for EVAL_STEPS."""
     if not profile.eval_steps:
         return rows, []
-    train, held = split_held_out(rows, profile.seed)
+    train, held = split_held_out(rows, profile.training_seed)
     where = f"EVAL_STEPS={profile.eval_steps}"
     if not held:
         raise UserError(

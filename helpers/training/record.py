@@ -16,13 +16,8 @@ FREE = {"resume_from_checkpoint", "logging_steps", "report_to", "save_steps"}
 
 
 def record_file(folder: Path) -> Path:
-    """The record of the training that fills `folder`."""
+    """The record of the training that fills `folder`, as `make_record`."""
     return folder / "run.json"
-
-
-def read_record(folder: Path) -> dict:
-    """Return the record of the training that fills `folder`, as `make_record`."""
-    return read_json(record_file(folder))
 
 
 def make_record(train_data: list[str], processes: int) -> dict:
@@ -43,9 +38,9 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def is_running(record: dict) -> bool:
-    """Tell whether the process of a record still runs; one of another machine cannot be seen and counts as ended."""
-    if record["host"] != socket.gethostname():
+def is_running(folder: Path) -> bool:
+    """Tell whether the process that fills a folder still runs; one of another machine counts as ended."""
+    if not record_file(folder).exists() or (record := read_json(record_file(folder)))["host"] != socket.gethostname():
         return False
     try:
         process = psutil.Process(record["pid"])
@@ -59,8 +54,9 @@ def check_place(folder: Path) -> None:
 
     Raises UserError: the folder is not empty and neither FORCE nor RESUME is 1, or both are; or it is being filled.
     """
-    if record_file(folder).exists() and is_running(record := read_record(folder)):
-        raise UserError(f"{folder} is being trained by process {record['pid']}; wait until it has ended, or end it.")
+    if is_running(folder):
+        pid = read_json(record_file(folder))["pid"]
+        raise UserError(f"{folder} is being trained by process {pid}; wait until it has ended, or end it.")
     force, resume = switch("FORCE"), switch("RESUME")
     if force and resume:
         raise UserError("FORCE=1 and RESUME=1 contradict each other; give one of them.")
@@ -93,7 +89,7 @@ def check_same(folder: Path, record: dict) -> None:
 
     Raises UserError: it has not; going on would give the weights of neither.
     """
-    before = read_record(folder)
+    before = read_json(record_file(folder))
     begun, remedy = f"{folder} was begun", "restore that, or start again with FORCE=1"
     if before["data"] != record["data"]:
         raise UserError(f"{begun} on other training data; {remedy}.")

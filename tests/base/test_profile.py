@@ -83,8 +83,8 @@ def test_bad_lines_are_one_sentence(make_profile, tmp_path, line, sentence):
 
 def test_a_missing_key_is_named(make_profile, tmp_path):
     path = tmp_path / "profiles/test.env"
-    path.write_text("\n".join(line for line in path.read_text().splitlines() if not line.startswith("SEED")))
-    with pytest.raises(UserError, match="SEED=None: field required"):
+    path.write_text("\n".join(line for line in path.read_text().splitlines() if not line.startswith("TRAINING_SEED")))
+    with pytest.raises(UserError, match="TRAINING_SEED=None: field required"):
         make_profile()
 
 

@@ -53,7 +53,7 @@ def test_max_pairs_is_a_seeded_sample(make_profile, tmp_path):
     some = load_pairs(make_profile(DATASET=path, MAX_PAIRS=10))
     assert len(some) == 10
     assert some == load_pairs(make_profile(DATASET=path, MAX_PAIRS=10))
-    assert some != load_pairs(make_profile(DATASET=path, MAX_PAIRS=10, SEED=1))
+    assert some != load_pairs(make_profile(DATASET=path, MAX_PAIRS=10, SPLIT_SEED=1))
     numbers = [int(pair["id"][1:]) for pair in some]
     assert numbers == sorted(numbers)
 

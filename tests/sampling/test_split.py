@@ -35,9 +35,9 @@ def test_negatives_are_distinct_and_never_a_positive(positive_lists, neg_num, se
 @given(positives, st.floats(0.05, 0.95), st.integers(0, 3))
 def test_passage_split_separates_passages(make_profile_once, positive_lists, share, seed):
     pairs = pairs_of(positive_lists)
-    profile = make_profile_once.model_copy(update={"eval_share": share, "seed": seed})
+    profile = make_profile_once.model_copy(update={"eval_share": share, "split_seed": seed})
     try:
-        train, evaluation = split_pairs(pairs, profile.split_key, profile.eval_share, profile.seed)
+        train, evaluation = split_pairs(pairs, profile.split_key, profile.eval_share, profile.split_seed)
     except UserError:
         return
     assert sorted(pair["id"] for pair in train + evaluation) == sorted(pair["id"] for pair in pairs)
@@ -72,7 +72,7 @@ def test_groups_join_through_shared_passages():
 def test_query_split_is_the_articles(make_profile):
     profile = make_profile("msmarco")
     pairs = pairs_of([[str(i)] for i in range(6980)])
-    train, evaluation = split_pairs(pairs, profile.split_key, profile.eval_share, profile.seed)
+    train, evaluation = split_pairs(pairs, profile.split_key, profile.eval_share, profile.split_seed)
     expected = datasets.Dataset.from_list(pairs).train_test_split(0.2, 0.8, seed=42)
     assert (len(train), len(evaluation)) == (5584, 1396)
     assert [pair["id"] for pair in train] == expected["train"]["id"]
@@ -105,7 +105,7 @@ def test_training_file(make_profile, tmp_path):
     path = write_jsonl(tmp_path / "p.jsonl", make_pairs(12))
     profile = make_profile(DATASET=path)
     pairs = [pair | {"id": f"q{i}"} for i, pair in enumerate(make_pairs(12))]
-    rows = training_rows(pairs, negative_pool(pairs, []), 5, profile.instruction, profile.seed)
+    rows = training_rows(pairs, negative_pool(pairs, []), 5, profile.instruction, profile.negatives_seed)
     said = save_training_rows(rows, 5, profile.training_file(5))
     saved = [json.loads(line) for line in profile.training_file(5).read_text().splitlines()]
     assert saved == rows
@@ -116,7 +116,7 @@ def test_training_file(make_profile, tmp_path):
 
 def test_a_short_list_is_said_not_filled(make_profile):
     pairs = pairs_of([["a"], ["b", "c"], ["d"]])
-    rows = training_rows(pairs, negative_pool(pairs, []), 3, make_profile().instruction, make_profile().seed)
+    rows = training_rows(pairs, negative_pool(pairs, []), 3, make_profile().instruction, seed=1)
     assert [len(row["neg"]) for row in rows] == [3, 2, 3]
     said = save_training_rows(rows, 3, make_profile().training_file(3))
     assert "1 of them have fewer than 3 negatives, the fewest 2" in said

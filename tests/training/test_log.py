@@ -119,9 +119,15 @@ def test_a_resume_must_be_of_the_same_run(tmp_path, monkeypatch):
 def test_running_is_told_from_ended(tmp_path):
     record = make_record([], 1)
     assert record["pid"] == os.getpid()
-    assert is_running(record)
-    assert not is_running(record | {"started": 1.0})  # the number went to another process
-    assert not is_running(record | {"pid": 2**22 + 1})
+    assert not is_running(tmp_path)
+    for change, expected in (
+        ({}, True),
+        ({"started": 1.0}, False),  # the number went to another process
+        ({"pid": 2**22 + 1}, False),
+        ({"host": "another"}, False),
+    ):
+        write_json(record_file(tmp_path), record | change)
+        assert is_running(tmp_path) == expected
 
 
 def test_the_picture_shows_the_points():

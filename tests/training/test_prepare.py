@@ -14,7 +14,7 @@ from helpers.base.profile import ROOT
 from helpers.sampling.training_set import read_training_rows
 from helpers.training.checkpoints import mark_whole
 from helpers.training.plan import activation_bytes, count_parameters, make_plan
-from helpers.training.prepare import check_machine, prepare
+from helpers.training.prepare import check_machine, hold_out, prepare
 from helpers.training.record import check_place, make_record, record_file, take_place
 
 SETTINGS = {"BASE_LAYERS": 0, "INSTRUCTION": "ask: "}
@@ -203,6 +203,15 @@ def test_scores_that_these_rows_cannot_give_are_refused(make_profile, tiny_bert,
     write_jsonl(profile.training_file(10), make_rows(11, 10))  # each has all the others; one of them is held out
     with pytest.raises(UserError, match="EVAL_STEPS=5: .* left with 9 negatives, but GROUP_SIZE=11 draws 10; set EVAL"):
         prepare(10, profile.model_copy(update={"group_size": 11}))
+
+
+def test_what_is_held_out_hangs_on_the_seed_of_the_training_alone(make_profile):
+    rows = make_rows(200, 10)
+
+    def held(**seeds):
+        return hold_out(rows, make_profile(EVAL_STEPS=5, **seeds))[1]
+
+    assert held() == held(SPLIT_SEED=1, NEGATIVES_SEED=1) != held(TRAINING_SEED=1)
 
 
 def test_the_audit_is_told_before_a_training(profile):
