@@ -3,7 +3,6 @@
 import ast
 import logging
 import sys
-from pathlib import Path
 
 import nbformat
 import papermill
@@ -39,7 +38,9 @@ def run_notebook(name: str, assignments: list[str], profile: Profile) -> None:
     except papermill.PapermillExecutionError as error:
         reason = error.evalue if error.ename == "UserError" else f"{error.ename}: {error.evalue}, see {executed}"
         raise UserError(f"notebooks/{path.name}: {reason}") from error
-    _write(executed, tidy(nbformat.read(executed, as_version=4)))
+    notebook = tidy(nbformat.read(executed, as_version=4))
+    with whole_file(executed) as file:
+        nbformat.write(notebook, file)
 
 
 def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -75,9 +76,5 @@ def store_outputs(profile: Profile) -> None:
         for cell, done in zip(notebook.cells, cells, strict=True):
             if cell.cell_type == "code":
                 cell.outputs = done.outputs
-        _write(path, tidy(notebook))
-
-
-def _write(path: Path, notebook: nbformat.NotebookNode) -> None:
-    with whole_file(path) as file:
-        nbformat.write(notebook, file)
+        with whole_file(path) as file:
+            nbformat.write(tidy(notebook), file)

@@ -20,9 +20,9 @@ ELSEWHERE = "results_table"  # its rows are all results so far, of which the cop
 
 
 def lines(cell):
-    """Return what a cell has put out as plain lines, without the seconds that something took."""
+    """Return what a cell has put out as plain lines, less blank ones, without the seconds that something took."""
     texts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.get("outputs", [])]
-    return [SECONDS.sub("s", line).strip() for text in texts for line in text.splitlines()]
+    return [SECONDS.sub("s", line).strip() for text in texts for line in text.splitlines() if line.strip()]
 
 
 def same(a, b):

@@ -16,11 +16,16 @@ def fingerprint(*parts: Iterable[str]) -> str:
     return digest.hexdigest()[:16]
 
 
+def file_fingerprint(path: Path) -> str:
+    """Return the sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def model_fingerprint(folder: Path) -> str:
     """Return a fingerprint of a model's weights, config and tokenizer, over the bytes of the files in its folder."""
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.suffix in (".safetensors", ".bin", ".json", ".txt", ".model") and path.name != "run.json":
-            with path.open("rb") as file:
-                digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+            digest.update(path.name.encode() + bytes.fromhex(file_fingerprint(path)))
     return digest.hexdigest()[:16]

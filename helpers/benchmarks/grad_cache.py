@@ -15,16 +15,10 @@ QUERY_TOKENS, PASSAGE_TOKENS = 32, 128  # nearly all of MS MARCO's queries and p
 LIMIT = 9e9  # bytes: the article's card
 
 
-def make_texts(count: int, tokens: int, config: BertConfig, device: str) -> dict[str, torch.Tensor]:
-    """Return `count` texts of random tokens, (count, tokens)."""
+def make_texts(count: int, tokens: int, chunk: int, config: BertConfig, device: str) -> list[dict[str, torch.Tensor]]:
+    """Return `count` texts of random tokens in chunks, (chunk, tokens) each, or in one if `chunk` is 0."""
     ids = torch.randint(1000 % config.vocab_size, config.vocab_size, (count, tokens), device=device)
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-
-
-def chunked(features: dict[str, torch.Tensor], size: int) -> list[dict[str, torch.Tensor]]:
-    """Split texts into chunks of at most `size`."""
-    parts = zip(*(tensor.split(size) for tensor in features.values()), strict=True)
-    return [dict(zip(features, tensors, strict=True)) for tensors in parts]
+    return [{"input_ids": part, "attention_mask": torch.ones_like(part)} for part in ids.split(chunk or count)]
 
 
 def measure(config: BertConfig, batch: int, chunk: int, device: str, steps: int = 10) -> tuple[float, int]:
@@ -33,8 +27,7 @@ def measure(config: BertConfig, batch: int, chunk: int, device: str, steps: int 
     A step has `batch` queries with `GROUP` passages each; `chunk` texts are encoded at a time, or all if it is 0.
     """
     cuda = device == "cuda"
-    model = BiEncoderOnlyEmbedderModel(BertModel(config), temperature=0.02, normalize_embeddings=True)
-    model.to(device).train()
+    model = BiEncoderOnlyEmbedderModel(BertModel(config).to(device), temperature=0.02, normalize_embeddings=True)
     if cuda:
         torch.cuda.reset_peak_memory_stats()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
@@ -45,13 +38,13 @@ def measure(config: BertConfig, batch: int, chunk: int, device: str, steps: int 
         scaler.scale(loss).backward()
 
     def step() -> None:
-        queries = make_texts(batch, QUERY_TOKENS, config, device)
-        passages = make_texts(batch * GROUP, PASSAGE_TOKENS, config, device)
+        queries = make_texts(batch, QUERY_TOKENS, chunk, config, device)
+        passages = make_texts(batch * GROUP, PASSAGE_TOKENS, chunk, config, device)
         if chunk:
-            cached_backward(model, chunked(queries, chunk), chunked(passages, chunk), precision, backward)
+            cached_backward(model, queries, passages, precision, backward)
         else:
             with precision():
-                loss = model(queries, passages).loss
+                loss = model(*queries, *passages).loss
             backward(loss)
         scaler.step(optimizer)
         scaler.update()

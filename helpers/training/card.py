@@ -13,14 +13,14 @@ from huggingface_hub import ModelCardData
 from helpers.base import HUB_ID, ROOT, Profile, read_json, whole_file
 from helpers.encoding.models import PACKAGED
 from helpers.training.curve import read_points
-from helpers.training.record import flags, record_file
+from helpers.training.record import RECORD, flags
 
 BODY = Path(__file__).with_name("card.md")
 
 
 def write_card(folder: Path, profile: Profile, values: dict[str, Any]) -> None:
     """Write the card of a model into its folder, whose training, with these values of all flags, has just ended."""
-    record = read_json(record_file(folder))
+    record = read_json(folder / RECORD)
     losses = [point for point in read_points(folder) if "loss" in point]
     on_hub = HUB_ID.fullmatch(profile.base_model) and not Path(profile.base_model).exists()
     header = ModelCardData(

@@ -10,7 +10,7 @@ from transformers import TrainerCallback
 from helpers.base import Profile, UserError, clock, how_to_train, load_profile, neg_num_of, read_jsonl, write_jsonl
 from helpers.encoding.settings import is_embedder
 from helpers.training.checkpoints import GO_ON, last_whole, writing
-from helpers.training.record import is_running, record_file
+from helpers.training.record import RECORD, is_running
 
 
 def loss_file(folder: Path) -> Path:
@@ -33,12 +33,17 @@ class Progress(TrainerCallback):
 
     def on_train_begin(self, args, state, control, **kwargs):
         """Drop the points after the step that the training goes on from."""
+        if checkpoint := args.resume_from_checkpoint:  # the folder may have moved, and the best one's path is absolute
+            best = json.loads((Path(checkpoint) / "trainer_state.json").read_text())["best_model_checkpoint"]
+            state.best_model_checkpoint = best and str(self.folder / Path(best).name)
         self.since, self.step = time.perf_counter(), state.global_step
         if state.is_world_process_zero:
             write_jsonl(loss_file(self.folder), [p for p in read_points(self.folder) if p["step"] <= state.global_step])
 
     def on_step_end(self, args, state, control, **kwargs):
-        """Log and score the end of the training even where it falls between two `logging_steps` or `eval_steps`."""
+        """Log and score the end of the training, wherever it falls; touch the record, for other hosts to see."""
+        if state.is_world_process_zero:
+            (self.folder / RECORD).touch()
         if state.global_step >= state.max_steps:
             control.should_log = True
             control.should_evaluate = args.eval_strategy != "no"
@@ -80,7 +85,7 @@ def follow(name: str, profile: Profile | None = None) -> None:
     profile = profile or load_profile()
     neg_num = neg_num_of(name)
     folder = profile.tuned_model(neg_num)
-    if not record_file(folder).exists():
+    if not (folder / RECORD).exists():
         raise UserError(f"Nothing is trained in {folder}; {how_to_train(name)} in a terminal first.")
     picture = display(display_id=True)
     while True:

@@ -31,14 +31,14 @@ from transformers import HfArgumentParser, PreTrainedTokenizerBase, PrinterCallb
 
 from helpers.base import UserError, load_profile, run_command, write_json
 from helpers.encoding.models import weights_only
-from helpers.encoding.settings import EmbedderSettings, write_embedder
+from helpers.encoding.settings import LAST, EmbedderSettings, write_embedder
 from helpers.training.card import write_card
 from helpers.training.checkpoints import GO_ON, remove_broken, writing
 from helpers.training.curve import Progress
 from helpers.training.dataset import Collator, SetEpoch, TrainDataset
 from helpers.training.held_out import build_held_out, split_held_out
 from helpers.training.loss import MaskedLoss
-from helpers.training.record import check_same, make_record, record_file, take_place
+from helpers.training.record import RECORD, check_same, make_record, take_place
 from helpers.training.trainer import Trainer
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
@@ -94,12 +94,13 @@ class Runner(EncoderOnlyEmbedderRunner):
         folder, checkpoint = Path(args.output_dir), args.resume_from_checkpoint
         if args.should_save:
             self.lock = take_place(folder)
-            record = make_record(self.data_args.train_data, args.world_size)
+            record = make_record(self.model_args.model_name_or_path, self.data_args.train_data, args.world_size)
             if checkpoint:
                 check_same(folder, record)
             folder.mkdir(parents=True, exist_ok=True)
+            (folder / LAST).unlink(missing_ok=True)  # until it has ended, a model that goes on is not whole
             remove_broken(folder)
-            write_json(record_file(folder), record)
+            write_json(folder / RECORD, record)
         if args.local_process_index == 0:  # of each machine; with this line `keep_log` begins or goes on with a file
             began = f"goes on from {Path(checkpoint).name}" if checkpoint else "begins"
             print(f"{began}, in process {os.getpid()}", flush=True)
@@ -115,15 +116,10 @@ class Runner(EncoderOnlyEmbedderRunner):
 
     def settings(self, folder: Path) -> EmbedderSettings:
         """Return how the model was fed, for the files that say so."""
-        return EmbedderSettings(
-            model=folder.name,
-            folder=folder,
-            pooling=self.training_args.sentence_pooling_method,
-            instruction=self.data_args.query_instruction_for_retrieval or "",
-            passage_instruction=self.data_args.passage_instruction_for_retrieval or "",
-            query_max_len=self.data_args.query_max_len,
-            passage_max_len=self.data_args.passage_max_len,
-        )
+        args, pooling = self.data_args, self.training_args.sentence_pooling_method
+        instructions = args.query_instruction_for_retrieval or "", args.passage_instruction_for_retrieval or ""
+        lengths = args.query_max_len, args.passage_max_len
+        return EmbedderSettings(folder.name, folder, pooling, *instructions, *lengths)
 
 
 def quiet() -> None:

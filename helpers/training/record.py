@@ -1,62 +1,69 @@
 """Which process fills a model's folder, and on what: for those who follow it, and for a resume."""
 
-import hashlib
+import os
 import shutil
 import socket
 import sys
+import time
 from pathlib import Path
 
 import psutil
 from filelock import FileLock, Timeout
 
-from helpers.base import UserError, read_json, switch
+from helpers.base import UserError, file_fingerprint, model_fingerprint, read_json, switch
+from helpers.encoding.settings import is_embedder
 
-# Flags that change what is said or kept on the way and not the weights, and the one that asks for the resume.
+RECORD = "run.json"  # in a model's folder, as `make_record`
+# Flags that change what is said or kept on the way and not the weights, and paths, whose files have fingerprints.
 FREE = {"resume_from_checkpoint", "logging_steps", "report_to", "save_steps"}
+FREE |= {"model_name_or_path", "train_data", "output_dir"}
+HEARTBEAT = 300  # seconds without a step after which a training on another host counts as ended
 
 
-def record_file(folder: Path) -> Path:
-    """The record of the training that fills `folder`, as `make_record`."""
-    return folder / "run.json"
-
-
-def make_record(train_data: list[str], processes: int) -> dict:
-    """Return this process, its flags and the fingerprints of the training files."""
-    process = psutil.Process()
+def make_record(base: str, train_data: list[str], processes: int) -> dict:
+    """Return this process, its flags and the fingerprints of the base model and the training files."""
     return {
         "host": socket.gethostname(),
-        "pid": process.pid,
-        "started": process.create_time(),
+        "pid": os.getpid(),
         "processes": processes,
-        "data": [_digest(Path(path)) for path in train_data],
+        "base": model_fingerprint(Path(base)),
+        "data": [file_fingerprint(Path(path)) for path in train_data],
         "flags": sys.argv[1:],
     }
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def is_running(folder: Path, held: bool = False) -> bool:
+    """Tell whether a training fills `folder`; `held` says that this process has its lock.
 
-
-def is_running(folder: Path) -> bool:
-    """Tell whether the process that fills a folder still runs; one of another machine counts as ended."""
-    if not record_file(folder).exists() or (record := read_json(record_file(folder)))["host"] != socket.gethostname():
+    On this host the lock goes with its process. On another, which may not share locks, each step touches the record.
+    """
+    if not (folder / RECORD).exists():
+        return False
+    record = read_json(folder / RECORD)
+    if record["host"] != socket.gethostname():
+        return not is_embedder(folder) and time.time() - (folder / RECORD).stat().st_mtime < HEARTBEAT
+    if held:
         return False
     try:
-        process = psutil.Process(record["pid"])
-        return process.create_time() == record["started"] and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+        with _lock(folder).acquire(blocking=False):
+            return False
+    except (Timeout, OSError, NotImplementedError):  # without locks the number of the process must do
+        return psutil.pid_exists(record["pid"])
 
 
-def check_place(folder: Path) -> None:
+def _lock(folder: Path) -> FileLock:
+    # One for all base models: their trainings on one training set share a log.
+    return FileLock(folder.with_name(f".{folder.name.rpartition('_')[2]}.lock"), fallback_to_soft=False)
+
+
+def check_place(folder: Path, held: bool = False) -> None:
     """Check that a new model can go into a folder, or that the user has said what to do with the one that is there.
 
-    Raises UserError: the folder is not empty and neither FORCE nor RESUME is 1, or both are; or it is being filled.
+    Raises UserError: it is being filled, as `is_running` says; or not empty, and not one of FORCE and RESUME is 1.
     """
-    if is_running(folder):
-        pid = read_json(record_file(folder))["pid"]
-        raise UserError(f"{folder} is being trained by process {pid}; wait until it has ended, or end it.")
+    if is_running(folder, held):
+        who = "process {pid} on {host}".format(**read_json(folder / RECORD))
+        raise UserError(f"{folder} is being trained by {who}; wait until it has ended, or end it.")
     force, resume = switch("FORCE"), switch("RESUME")
     if force and resume:
         raise UserError("FORCE=1 and RESUME=1 contradict each other; give one of them.")
@@ -70,31 +77,31 @@ def take_place(folder: Path) -> FileLock:
     Raises UserError: another process has the lock, or as `check_place`.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # One for all base models: their trainings on one training set share a log.
-    lock = FileLock(folder.with_name(f".{folder.name.rpartition('_')[2]}.lock"), fallback_to_soft=False)
+    lock = _lock(folder)
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=1)  # `is_running` may have it for a moment
     except Timeout as error:
         raise UserError(f"{folder} is being trained by another process; wait until it has ended, or end it.") from error
     except (OSError, NotImplementedError) as error:
         print(f"warning: no lock on this file system ({error}); do not start a script twice.", file=sys.stderr)
-    check_place(folder)
+    check_place(folder, held=True)
     if switch("FORCE"):
         shutil.rmtree(folder, ignore_errors=True)
     return lock
 
 
 def check_same(folder: Path, record: dict) -> None:
-    """Check that a resumed training has the data, the flags and the number of processes with which it began.
+    """Check that a resumed training has the base, the data, the flags and the number of processes it began with.
 
     Raises UserError: it has not; going on would give the weights of neither.
     """
-    before = read_json(record_file(folder))
+    before = read_json(folder / RECORD)
     begun, remedy = f"{folder} was begun", "restore that, or start again with FORCE=1"
-    if before["data"] != record["data"]:
-        raise UserError(f"{begun} on other training data; {remedy}.")
-    if before["processes"] != record["processes"]:
-        raise UserError(f"{begun} with {before['processes']} processes, not {record['processes']}; {remedy}.")
+    processes = f"with {before['processes']} processes, not {record['processes']}"
+    parts = {"base": "from another base model", "data": "on other training data", "processes": processes}
+    for part, said in parts.items():
+        if before.get(part) != record[part]:
+            raise UserError(f"{begun} {said}; {remedy}.")
     old, new = flags(before["flags"]), flags(record["flags"])
     for name in sorted((old.keys() | new.keys()) - FREE):
         if old.get(name) != new.get(name):

@@ -14,7 +14,7 @@ from helpers.sampling.eval_set import EvalSet
 from helpers.training.card import write_card
 from helpers.training.curve import loss_file
 from helpers.training.publish import publish
-from helpers.training.record import record_file
+from helpers.training.record import RECORD
 
 FLAGS = {
     "query_max_len": 24,
@@ -40,7 +40,7 @@ def trained(make_profile, tiny_embedder, tmp_path, monkeypatch):
     shutil.copytree(tiny_embedder, folder)
     command = ["--output_dir", str(folder), "--model_name_or_path", "/somewhere/else/tiny-bert"]
     command += ["--query_instruction_for_retrieval", "ask: ", "--resume_from_checkpoint", "x"]
-    write_json(record_file(folder), {"processes": 2, "data": ["ab" * 32], "flags": command, "host": "secret"})
+    write_json(folder / RECORD, {"processes": 2, "data": ["ab" * 32], "flags": command, "host": "secret"})
     write_jsonl(loss_file(folder), [{"step": 9, "of": 9, "loss": 1.25}, {"step": 9, "of": 9, "ndcg@10": 0.5}])
     (folder / "checkpoint-9").mkdir()
     (folder / "checkpoint-9" / "optimizer.pt").write_bytes(b"moments")

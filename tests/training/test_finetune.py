@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 from helpers.base.profile import ROOT
 from helpers.training.checkpoints import is_whole, last_whole
 from helpers.training.curve import read_points
-from helpers.training.record import record_file
+from helpers.training.record import RECORD
 
 pytestmark = pytest.mark.slow
 
@@ -61,6 +61,14 @@ class Run:
             assert time.monotonic() < end
             time.sleep(0.001)
 
+    def move(self, place):
+        """Move the project's folder."""
+        before = self.script.parent
+        shutil.copytree(before, place)
+        shutil.rmtree(self.output)
+        for name in ("script", "data", "output", "folder"):
+            setattr(self, name, place / getattr(self, name).relative_to(before))
+
     def weights(self):
         return load_file(self.folder / "model.safetensors")
 
@@ -73,7 +81,7 @@ class Run:
         return [entry["grad_norm"] for entry in state["log_history"] if "grad_norm" in entry]
 
     def pid(self):
-        return json.loads(record_file(self.folder).read_text())["pid"]
+        return json.loads((self.folder / RECORD).read_text())["pid"]
 
 
 @pytest.fixture(scope="module")
@@ -177,18 +185,19 @@ def resumed(run, unbroken):
     assert not any(path.name.startswith(".") for path in run.folder.iterdir())
 
 
-def test_resume_after_a_kill_between_two_checkpoints(unbroken, new_run, tiny_bert):
+def test_resume_after_a_kill_between_two_checkpoints_and_a_move(unbroken, new_run, tiny_bert, tmp_path):
     step = 14  # in the second of three epochs
     run = new_run(
         "killed", tiny_bert, **{key: unbroken[0].settings[key] for key in ("EPOCHS", "SAVE_STEPS", "LEARNING_RATE")}
     )
     process = run.start()
-    run.wait(lambda: len(run.losses() if record_file(run.folder).exists() else []) >= step)
+    run.wait(lambda: len(run.losses() if (run.folder / RECORD).exists() else []) >= step)
     os.kill(run.pid(), signal.SIGKILL)
     _, errors = process.communicate(timeout=60)
     assert process.returncode
     assert (errors.startswith("error: "), len(errors.splitlines())) == (True, 1)
     assert not (run.folder / "modules.json").exists()
+    run.move(tmp_path / "moved")
     resumed(run, unbroken)
 
 
@@ -296,7 +305,7 @@ def test_scripts_started_at_once(new_run, tiny_bert):
 def test_a_killed_process_of_two_ends_the_other_with_a_sentence(new_run):
     run = new_run("widow")
     process = run.start(NPROC=2, EPOCHS=400)
-    run.wait(lambda: record_file(run.folder).exists() and run.losses())
+    run.wait(lambda: (run.folder / RECORD).exists() and run.losses())
     workers = [
         p for p in psutil.Process(process.pid).children(recursive=True) if "helpers.training.finetune" in p.cmdline()
     ]
@@ -337,7 +346,7 @@ def test_a_full_disk_is_one_sentence(new_run):
         pytest.skip("mounts are not allowed here")
     try:
         process = run.start(EPOCHS=100)
-        run.wait(lambda: record_file(run.folder).exists() and run.losses())
+        run.wait(lambda: (run.folder / RECORD).exists() and run.losses())
         with (run.output / "filler").open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
             while True:
                 file.write(bytes(4096))

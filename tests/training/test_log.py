@@ -5,17 +5,20 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
+from filelock import FileLock
 
 from helpers.base.clock import clock
 from helpers.base.errors import UserError
 from helpers.base.files import write_json
+from helpers.base.profile import ROOT
 from helpers.training import curve
 from helpers.training.checkpoints import GO_ON
-from helpers.training.curve import follow, loss_file, plot_points
+from helpers.training.curve import Progress, follow, loss_file, plot_points
 from helpers.training.log import Log, keep_log
-from helpers.training.record import check_same, flags, is_running, make_record, record_file
+from helpers.training.record import RECORD, check_same, flags, is_running, make_record
 
 AGENT = [
     "E1124 16:49:19.385000 4454 torch/distributed/elastic/multiprocessing/api.py:882] failed (exitcode: {code}) "
@@ -95,39 +98,55 @@ def test_flags():
     assert flags(words) == {"a": "1", "instruction": "ends in: ", "empty": "", "list": "x y", "alone": ""}
 
 
-def test_a_resume_must_be_of_the_same_run(tmp_path, monkeypatch):
+def test_a_resume_must_be_of_the_same_run(tmp_path, tiny_bert, tiny_m3, monkeypatch):
     data = tmp_path / "training.json"
     data.write_text("one\n")
 
-    def record(*words, processes=1):
+    def record(*words, base=tiny_bert, processes=1):
         monkeypatch.setattr(sys, "argv", ["finetune", *words])
-        return make_record([str(data)], processes)
+        return make_record(str(base), [str(data)], processes)
 
-    write_json(record_file(tmp_path), record("--learning_rate", "1e-3", "--logging_steps", "5"))
-    check_same(tmp_path, record("--learning_rate", "1e-3", "--logging_steps", "1", "--resume_from_checkpoint", "x"))
+    write_json(tmp_path / RECORD, record("--learning_rate", "1e-3", "--logging_steps", "5", "--output_dir", "a"))
+    check_same(tmp_path, record("--learning_rate", "1e-3", "--output_dir", "b", "--resume_from_checkpoint", "x"))
     with pytest.raises(UserError, match="--learning_rate 1e-3, now it is 2e-3; restore that, or .* FORCE=1"):
         check_same(tmp_path, record("--learning_rate", "2e-3"))
     with pytest.raises(UserError, match="--fp16 not given, now it is given"):
         check_same(tmp_path, record("--learning_rate", "1e-3", "--fp16"))
     with pytest.raises(UserError, match="with 1 processes, not 2"):
         check_same(tmp_path, record("--learning_rate", "1e-3", processes=2))
+    with pytest.raises(UserError, match="from another base model"):
+        check_same(tmp_path, record("--learning_rate", "1e-3", base=tiny_m3))
     data.write_text("two\n")
     with pytest.raises(UserError, match="other training data"):
         check_same(tmp_path, record("--learning_rate", "1e-3"))
 
 
-def test_running_is_told_from_ended(tmp_path):
-    record = make_record([], 1)
+def test_running_is_told_from_ended(tmp_path, tiny_bert):
+    """By the lock, which goes with its process, and never by a clock that two readings of one start may disagree on."""
+    folder = tmp_path / "bert_neg10"
+    record = make_record(str(tiny_bert), [], 1)
     assert record["pid"] == os.getpid()
-    assert not is_running(tmp_path)
-    for change, expected in (
-        ({}, True),
-        ({"started": 1.0}, False),  # the number went to another process
-        ({"pid": 2**22 + 1}, False),
-        ({"host": "another"}, False),
-    ):
-        write_json(record_file(tmp_path), record | change)
-        assert is_running(tmp_path) == expected
+    assert not is_running(folder)
+    write_json(folder / RECORD, record)
+    assert not is_running(folder)  # nobody has the lock
+    lock = FileLock(tmp_path / ".neg10.lock")
+    with lock:
+        assert is_running(folder)
+        assert not is_running(folder, held=True)
+        write_json(folder / RECORD, record | {"pid": 2**22 + 1})  # ended; another base model's training has the lock
+        assert not is_running(folder)
+
+
+def test_a_training_on_another_host_runs_until_its_heartbeat_is_five_minutes_old(tmp_path, tiny_bert):
+    folder = tmp_path / "bert_neg10"
+    write_json(folder / RECORD, make_record(str(tiny_bert), [], 1) | {"host": "another"})
+    for age, running in ((0, True), (290, True), (310, False)):
+        os.utime(folder / RECORD, (time.time() - age,) * 2)
+        assert is_running(folder) == is_running(folder, held=True) == running
+    Progress(folder, 4).on_step_end(None, SimpleNamespace(is_world_process_zero=True, global_step=1, max_steps=9), None)
+    assert is_running(folder)
+    (folder / "modules.json").write_text("[]")  # the model is finished
+    assert not is_running(folder)
 
 
 def test_the_picture_shows_the_points():
@@ -140,10 +159,9 @@ def test_the_picture_shows_the_points():
 
 
 @pytest.mark.parametrize("ending", ["finished", "died"])
-def test_follow_until_the_end(make_profile, tmp_path, monkeypatch, capsys, ending):
+def test_follow_until_the_end(make_profile, tiny_bert, monkeypatch, capsys, ending):
     """A process is followed, grows its curve, and ends with or without a model."""
     import IPython.display
-    import psutil
 
     titles = []
 
@@ -160,9 +178,12 @@ def test_follow_until_the_end(make_profile, tmp_path, monkeypatch, capsys, endin
 
     folder = profile.tuned_model(10)
     folder.mkdir(parents=True)
-    process = subprocess.Popen(["sleep", "60"])
-    started = psutil.Process(process.pid).create_time()
-    write_json(record_file(folder), make_record([], 1) | {"pid": process.pid, "started": started})
+    script = "import sys, pathlib; from helpers.training.record import take_place\n"
+    script += "lock = take_place(pathlib.Path(sys.argv[1])); print('taken', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", script, str(folder)]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "taken\n"
+    write_json(folder / RECORD, make_record(str(tiny_bert), [], 1) | {"pid": process.pid})
     profile.training_log(10).write_text("".join(f"line {n}\n" for n in range(30)))
 
     def pause(seconds):
@@ -172,7 +193,7 @@ def test_follow_until_the_end(make_profile, tmp_path, monkeypatch, capsys, endin
             if ending == "finished":
                 (folder / "modules.json").write_text("[]")
             process.kill()
-            process.wait()
+            process.communicate()
 
     monkeypatch.setattr(curve.time, "sleep", pause)
     start = time.monotonic()

@@ -15,7 +15,7 @@ from helpers.sampling.training_set import read_training_rows
 from helpers.training.checkpoints import mark_whole
 from helpers.training.plan import activation_bytes, count_parameters, make_plan
 from helpers.training.prepare import check_machine, hold_out, prepare
-from helpers.training.record import check_place, make_record, record_file, take_place
+from helpers.training.record import RECORD, check_place, make_record, take_place
 
 SETTINGS = {"BASE_LAYERS": 0, "INSTRUCTION": "ask: "}
 
@@ -90,11 +90,14 @@ def test_a_model_in_the_way(profile, monkeypatch):
         check_place(folder)
 
 
-def test_a_training_that_runs_is_never_touched(profile, monkeypatch):
-    write_json(record_file(profile.tuned_model(10)), make_record([], 1))  # of this very process
+def test_a_training_that_runs_is_never_touched(profile, tiny_bert, monkeypatch):
+    lock = take_place(profile.tuned_model(10))
+    write_json(profile.tuned_model(10) / RECORD, make_record(str(tiny_bert), [], 1))  # of this very process
     monkeypatch.setenv("FORCE", "1")
-    with pytest.raises(UserError, match=f"is being trained by process {os.getpid()}"):
+    with pytest.raises(UserError, match=f"is being trained by process {os.getpid()} on "):
         check_place(profile.tuned_model(10))
+    lock.release()
+    check_place(profile.tuned_model(10))
 
 
 def test_one_training_at_a_time_has_a_folder_and_force_empties_it(profile, monkeypatch):

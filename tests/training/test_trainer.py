@@ -175,6 +175,19 @@ def test_the_best_checkpoint_is_kept(train, tiny_bert, capsys):
     assert "the model is that of the last step: the best one's, checkpoint-" in capsys.readouterr().out
 
 
+def test_a_training_that_has_moved_finds_its_best_checkpoint(train, tiny_bert, monkeypatch, capsys):
+    flags = EVAL | {"eval_steps": 2, "save_steps": 2, "learning_rate": 0.3, "warmup_steps": 0.5}
+    first = train(model=tiny_bert, **flags)
+    folder = Path(first.training_args.output_dir)
+    moved = folder.rename(folder.with_name("moved"))
+    said = capsys.readouterr().out.splitlines()[-2]
+    assert said.startswith("the model is that of step ")
+    monkeypatch.setenv("RESUME", "1")
+    again = train(model=tiny_bert, output_dir=moved, resume_from_checkpoint=moved / "checkpoint-9", **flags)
+    assert capsys.readouterr().out.splitlines()[-2] == said
+    assert near(weights(again), load_file(max(moved.glob("checkpoint-[2468]")) / "model.safetensors"), 0)
+
+
 def test_older_checkpoints_go_only_when_the_new_one_is_whole(train, monkeypatch):
     """At the moment of each deletion, what is left must be enough to go on from."""
     deleted = []
