@@ -50,18 +50,13 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         cell.metadata = {"tags": tags} if (tags := cell.metadata.get("tags")) else {}
         if cell.cell_type == "code":
             cell.execution_count = None
-            cell.outputs = [output for output in cell.outputs if not _passing(output)]
+            kept = (output for output in cell.outputs if output.get("name") != "stderr")  # no bar and no hint
+            cell.outputs = [o for o in kept if WIDGET not in (data := o.get("data", {})) or "text/html" in data]
             for output in cell.outputs:
                 if output.output_type == "execute_result":
                     output.execution_count = None
                 output.get("data", {}).pop(WIDGET, None)  # dead without its kernel
     return notebook
-
-
-def _passing(output: nbformat.NotebookNode) -> bool:
-    """Tell whether an output was for the moment: a bar or a hint on stderr, or a widget with nothing in its place."""
-    data = output.get("data", {})
-    return output.get("name") == "stderr" or (WIDGET in data and "text/html" not in data)
 
 
 def store_outputs(profile: Profile) -> None:

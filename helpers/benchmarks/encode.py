@@ -48,12 +48,6 @@ def measure(ways: dict[str, Encode], texts: list[str], rounds: int = ROUNDS) -> 
     return seconds, max(float(abs(other - vectors["ours"]).max()) for other in vectors.values())
 
 
-def card_limit() -> float:
-    """Return the floating point operations a second of the card in a large product of half precision, measured."""
-    a, b = (torch.randn(MATRIX, MATRIX, device="cuda", dtype=torch.float16) for _ in range(2))
-    return 2 * MATRIX**3 / Timer("a @ b", globals={"a": a, "b": b}).timeit(20).mean
-
-
 def token_operations(settings: EmbedderSettings, tokens: float) -> float:
     """Return the floating point operations of one token: two a weight of the layers, and attention's two products."""
     config = AutoConfig.from_pretrained(settings.folder)
@@ -77,10 +71,13 @@ def benchmark(name: str, profile: Profile) -> None:
     cuda = torch.cuda.is_available()
     where = f"{torch.cuda.get_device_name()}, {profile.precision}" if cuda else f"{torch.get_num_threads()} CPU threads"
     print(f"{settings.model}, {len(texts):,} passages, {tokens:,} tokens, {ROUNDS} rounds in turns, on {where}")
-    limit = card_limit() / token_operations(settings, (lengths**2).sum() / tokens) if cuda else None
+    if cuda:  # tokens a second that the operations of a large product of half precision would allow
+        a, b = (torch.randn(MATRIX, MATRIX, device="cuda", dtype=torch.float16) for _ in range(2))
+        speed = 2 * MATRIX**3 / Timer("a @ b", globals={"a": a, "b": b}).timeit(20).mean
+        limit = speed / token_operations(settings, (lengths**2).sum() / tokens)
     for way, times in seconds.items():
         typical = median(times)
-        share = f"   {tokens / typical / limit:.0%} of what the card's products allow" if limit else ""
+        share = f"   {tokens / typical / limit:.0%} of what the card's products allow" if cuda else ""
         print(
             f"{way:22} {len(texts) / typical:8.1f} texts/s {tokens / typical:10,.0f} tokens/s   "
             f"x{typical / median(seconds['ours']):.2f} our time{share}"

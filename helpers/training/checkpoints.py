@@ -14,11 +14,6 @@ MARK = "whole.json"  # written last; the size of every other file
 GO_ON = "RESUME=1 goes on from the last whole checkpoint, if there is one"
 
 
-def step_of(checkpoint: Path) -> int:
-    """Return the number of steps after which a checkpoint was written."""
-    return int(checkpoint.name.removeprefix("checkpoint-"))
-
-
 def mark_whole(checkpoint: Path) -> None:
     """Write the mark that tells a finished checkpoint from one whose writing was cut short."""
     sizes = {path.name: path.stat().st_size for path in checkpoint.iterdir() if path.name != MARK}
@@ -36,7 +31,8 @@ def is_whole(checkpoint: Path) -> bool:
 
 def last_whole(folder: Path) -> Path | None:
     """Return the whole checkpoint with the most steps in a model's folder, or None."""
-    return max(filter(is_whole, folder.glob("checkpoint-*")), key=step_of, default=None)
+    steps = {int(path.name.removeprefix("checkpoint-")): path for path in folder.glob("checkpoint-*") if is_whole(path)}
+    return steps[max(steps)] if steps else None
 
 
 def remove_broken(folder: Path) -> None:

@@ -33,17 +33,14 @@ class Progress(TrainerCallback):
 
     def on_train_begin(self, args, state, control, **kwargs):
         """Drop the points after the step that the training goes on from."""
-        if checkpoint := args.resume_from_checkpoint:  # the folder may have moved, and the best one's path is absolute
-            best = json.loads((Path(checkpoint) / "trainer_state.json").read_text())["best_model_checkpoint"]
-            state.best_model_checkpoint = best and str(self.folder / Path(best).name)
+        if state.best_global_step:  # the folder may have moved, and its path is absolute
+            state.best_model_checkpoint = str(self.folder / f"checkpoint-{state.best_global_step}")
         self.since, self.step = time.perf_counter(), state.global_step
         if state.is_world_process_zero:
             write_jsonl(loss_file(self.folder), [p for p in read_points(self.folder) if p["step"] <= state.global_step])
 
     def on_step_end(self, args, state, control, **kwargs):
-        """Log and score the end of the training, wherever it falls; touch the record, for other hosts to see."""
-        if state.is_world_process_zero:
-            (self.folder / RECORD).touch()
+        """Log and score the end of the training even where it falls between two `logging_steps` or `eval_steps`."""
         if state.global_step >= state.max_steps:
             control.should_log = True
             control.should_evaluate = args.eval_strategy != "no"

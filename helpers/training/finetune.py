@@ -38,7 +38,7 @@ from helpers.training.curve import Progress
 from helpers.training.dataset import Collator, SetEpoch, TrainDataset
 from helpers.training.held_out import build_held_out, split_held_out
 from helpers.training.loss import MaskedLoss
-from helpers.training.record import RECORD, check_same, make_record, take_place
+from helpers.training.record import RECORD, check_same, keep_alive, make_record, take_place
 from helpers.training.trainer import Trainer
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
@@ -101,6 +101,7 @@ class Runner(EncoderOnlyEmbedderRunner):
             (folder / LAST).unlink(missing_ok=True)  # until it has ended, a model that goes on is not whole
             remove_broken(folder)
             write_json(folder / RECORD, record)
+            keep_alive(folder)
         if args.local_process_index == 0:  # of each machine; with this line `keep_log` begins or goes on with a file
             began = f"goes on from {Path(checkpoint).name}" if checkpoint else "begins"
             print(f"{began}, in process {os.getpid()}", flush=True)
@@ -118,8 +119,7 @@ class Runner(EncoderOnlyEmbedderRunner):
         """Return how the model was fed, for the files that say so."""
         args, pooling = self.data_args, self.training_args.sentence_pooling_method
         instructions = args.query_instruction_for_retrieval or "", args.passage_instruction_for_retrieval or ""
-        lengths = args.query_max_len, args.passage_max_len
-        return EmbedderSettings(folder.name, folder, pooling, *instructions, *lengths)
+        return EmbedderSettings(folder.name, folder, pooling, *instructions, args.query_max_len, args.passage_max_len)
 
 
 def quiet() -> None:

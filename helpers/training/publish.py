@@ -6,9 +6,9 @@ from huggingface_hub.utils import filter_repo_objects
 
 from helpers.base import HUB_ID, Profile, UserError, how_to_train, neg_num_of
 from helpers.encoding.settings import is_embedder
+from helpers.training.record import RECORD
 
-# What belongs to the training and not to the model; run.json also names this machine.
-LEFT_OUT = ["checkpoint-*", "run.json", "loss.jsonl", ".*"]
+LEFT_OUT = ["checkpoint-*", RECORD, "loss.jsonl", ".*"]  # of the training, not of the model
 
 
 def publish(name: str, repo: str, profile: Profile, pushed: bool) -> None:

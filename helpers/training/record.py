@@ -4,51 +4,66 @@ import os
 import shutil
 import socket
 import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 from filelock import FileLock, Timeout
 
-from helpers.base import UserError, file_fingerprint, model_fingerprint, read_json, switch
+from helpers.base import UserError, file_fingerprint, read_json, switch
 from helpers.encoding.settings import is_embedder
 
 RECORD = "run.json"  # in a model's folder, as `make_record`
 # Flags that change what is said or kept on the way and not the weights, and paths, whose files have fingerprints.
 FREE = {"resume_from_checkpoint", "logging_steps", "report_to", "save_steps"}
 FREE |= {"model_name_or_path", "train_data", "output_dir"}
-HEARTBEAT = 300  # seconds without a step after which a training on another host counts as ended
+HEARTBEAT = 300  # seconds without a sign of life after which a training on another host counts as ended
 
 
 def make_record(base: str, train_data: list[str], processes: int) -> dict:
-    """Return this process, its flags and the fingerprints of the base model and the training files."""
+    """Return this process, its flags and the fingerprints of the base model's weights and the training files."""
+    weights = sorted(Path(base).glob("*.safetensors")) or sorted(Path(base).glob("*.bin"))
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "processes": processes,
-        "base": model_fingerprint(Path(base)),
+        "base": [file_fingerprint(path) for path in weights],
         "data": [file_fingerprint(Path(path)) for path in train_data],
         "flags": sys.argv[1:],
     }
 
 
+def keep_alive(folder: Path, seconds: float = 30) -> None:
+    """Touch the record every so often until this process ends: a sign of life for other hosts."""
+
+    def beat() -> None:
+        while True:
+            time.sleep(seconds)
+            with suppress(OSError):  # a file system that is away for a moment
+                os.utime(folder / RECORD)
+
+    threading.Thread(target=beat, daemon=True).start()
+
+
 def is_running(folder: Path, held: bool = False) -> bool:
     """Tell whether a training fills `folder`; `held` says that this process has its lock.
 
-    On this host the lock goes with its process. On another, which may not share locks, each step touches the record.
+    On this host the lock goes with its process. For another, which may not share locks, the age of the record tells.
     """
-    if not (folder / RECORD).exists():
+    if is_embedder(folder) or not (folder / RECORD).exists():
         return False
-    record = read_json(folder / RECORD)
-    if record["host"] != socket.gethostname():
-        return not is_embedder(folder) and time.time() - (folder / RECORD).stat().st_mtime < HEARTBEAT
-    if held:
-        return False
+    record, young = read_json(folder / RECORD), time.time() - (folder / RECORD).stat().st_mtime < HEARTBEAT
+    if held or record["host"] != socket.gethostname():
+        return young and record["host"] != socket.gethostname()
     try:
         with _lock(folder).acquire(blocking=False):
             return False
-    except (Timeout, OSError, NotImplementedError):  # without locks the number of the process must do
-        return psutil.pid_exists(record["pid"])
+    except Timeout:  # a container may have this host's name and numbers of its own
+        return young or psutil.pid_exists(record["pid"])
+    except (OSError, NotImplementedError):  # no locks on this file system
+        return young and psutil.pid_exists(record["pid"])
 
 
 def _lock(folder: Path) -> FileLock:
@@ -63,7 +78,7 @@ def check_place(folder: Path, held: bool = False) -> None:
     """
     if is_running(folder, held):
         who = "process {pid} on {host}".format(**read_json(folder / RECORD))
-        raise UserError(f"{folder} is being trained by {who}; wait until it has ended, or end it.")
+        raise UserError(f"{folder} is being trained by {who}; end it, or wait, for five minutes if it has died.")
     force, resume = switch("FORCE"), switch("RESUME")
     if force and resume:
         raise UserError("FORCE=1 and RESUME=1 contradict each other; give one of them.")
@@ -84,7 +99,7 @@ def take_place(folder: Path) -> FileLock:
         raise UserError(f"{folder} is being trained by another process; wait until it has ended, or end it.") from error
     except (OSError, NotImplementedError) as error:
         print(f"warning: no lock on this file system ({error}); do not start a script twice.", file=sys.stderr)
-    check_place(folder, held=True)
+    check_place(folder, held=lock.is_locked)
     if switch("FORCE"):
         shutil.rmtree(folder, ignore_errors=True)
     return lock
@@ -100,7 +115,7 @@ def check_same(folder: Path, record: dict) -> None:
     processes = f"with {before['processes']} processes, not {record['processes']}"
     parts = {"base": "from another base model", "data": "on other training data", "processes": processes}
     for part, said in parts.items():
-        if before.get(part) != record[part]:
+        if before.get(part, record[part]) != record[part]:  # a record may be of an older version
             raise UserError(f"{begun} {said}; {remedy}.")
     old, new = flags(before["flags"]), flags(record["flags"])
     for name in sorted((old.keys() | new.keys()) - FREE):

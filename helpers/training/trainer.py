@@ -13,7 +13,7 @@ from helpers.base import UserError
 from helpers.encoding.encoder import encode_texts
 from helpers.evaluation import average, score_queries
 from helpers.sampling import EvalSet
-from helpers.training.checkpoints import is_whole, mark_whole, step_of, writing
+from helpers.training.checkpoints import is_whole, mark_whole, writing
 from helpers.training.dataset import Collator
 from helpers.training.grad_cache import cached_backward
 
@@ -89,7 +89,7 @@ class Trainer(EncoderOnlyEmbedderTrainer):
         score = f"{self.state.best_metric:.4f}"
         if is_whole(best):
             load_weights(self.model.model, best)
-            said = f"the model is that of step {step_of(best)}: the best held-out nDCG@10, {score}"
+            said = f"the model is that of step {best.name.partition('-')[2]}: the best held-out nDCG@10, {score}"
         else:
             said = f"the model is that of the last step: the best one's, {best.name} with {score}, is gone"
         if self.args.should_save:
@@ -97,10 +97,7 @@ class Trainer(EncoderOnlyEmbedderTrainer):
 
 
 def load_weights(encoder: torch.nn.Module, checkpoint: Path) -> None:
-    """Put a checkpoint's weights into the encoder.
-
-    FlagEmbedding saves the encoder inside its model, so the names are the encoder's own; a loader that matched them
-    with the outer model's and was not strict would restore nothing.
+    """Put a checkpoint's weights into the encoder, whose names they have: FlagEmbedding saves it without its wrapper.
 
     Raises UserError: a weight is missing, is not the encoder's, or has another shape.
     """

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
@@ -16,7 +15,7 @@ from helpers.base.files import write_json
 from helpers.base.profile import ROOT
 from helpers.training import curve
 from helpers.training.checkpoints import GO_ON
-from helpers.training.curve import Progress, follow, loss_file, plot_points
+from helpers.training.curve import follow, loss_file, plot_points
 from helpers.training.log import Log, keep_log
 from helpers.training.record import RECORD, check_same, flags, is_running, make_record
 
@@ -39,6 +38,7 @@ def shown(lines):
 
 def test_the_log_keeps_what_is_for_people():
     lines = ["step 5/10   loss 1.0\n", "W1124 16:49:19.385000 1 torch/distributed/run.py:874] *****\n", "finished\n"]
+    lines += ["*" * 41 + "\n", "Setting OMP_NUM_THREADS environment variable for each process to be 1 in default\n"]
     assert shown(lines) == ([lines[0], lines[2]], 0)
 
 
@@ -116,6 +116,9 @@ def test_a_resume_must_be_of_the_same_run(tmp_path, tiny_bert, tiny_m3, monkeypa
         check_same(tmp_path, record("--learning_rate", "1e-3", processes=2))
     with pytest.raises(UserError, match="from another base model"):
         check_same(tmp_path, record("--learning_rate", "1e-3", base=tiny_m3))
+    older = {key: value for key, value in record().items() if key != "base"}  # an older version wrote none
+    write_json(tmp_path / RECORD, older)
+    check_same(tmp_path, record())
     data.write_text("two\n")
     with pytest.raises(UserError, match="other training data"):
         check_same(tmp_path, record("--learning_rate", "1e-3"))
@@ -133,7 +136,9 @@ def test_running_is_told_from_ended(tmp_path, tiny_bert):
     with lock:
         assert is_running(folder)
         assert not is_running(folder, held=True)
-        write_json(folder / RECORD, record | {"pid": 2**22 + 1})  # ended; another base model's training has the lock
+        write_json(folder / RECORD, record | {"pid": 2**22 + 1})  # of a container with this host's name, perhaps
+        assert is_running(folder)
+        os.utime(folder / RECORD, (0, 0))  # it has ended, and another base model's training has the lock
         assert not is_running(folder)
 
 
@@ -143,7 +148,9 @@ def test_a_training_on_another_host_runs_until_its_heartbeat_is_five_minutes_old
     for age, running in ((0, True), (290, True), (310, False)):
         os.utime(folder / RECORD, (time.time() - age,) * 2)
         assert is_running(folder) == is_running(folder, held=True) == running
-    Progress(folder, 4).on_step_end(None, SimpleNamespace(is_world_process_zero=True, global_step=1, max_steps=9), None)
+    script = "import sys, time, pathlib; from helpers.training.record import keep_alive\n"
+    script += "keep_alive(pathlib.Path(sys.argv[1]), seconds=0.01); time.sleep(1)"
+    subprocess.run([sys.executable, "-c", script, folder], cwd=ROOT, check=True)
     assert is_running(folder)
     (folder / "modules.json").write_text("[]")  # the model is finished
     assert not is_running(folder)

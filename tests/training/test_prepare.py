@@ -125,15 +125,21 @@ def test_one_training_at_a_time_has_a_folder_and_force_empties_it(profile, monke
 
 
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
-def test_a_file_system_without_locks_is_said_and_no_obstacle(profile, monkeypatch, capsys, code):
+def test_a_file_system_without_locks_is_said_and_no_obstacle(profile, tiny_bert, monkeypatch, capsys, code):
     import fcntl
 
     def flock(*_):
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    take_place(profile.tuned_model(10))
+    folder = profile.tuned_model(10)
+    take_place(folder)
     assert "do not start a script twice" in capsys.readouterr().err
+    monkeypatch.setenv("FORCE", "1")
+    write_json(folder / RECORD, make_record(str(tiny_bert), [], 1))  # of this very process
+    with pytest.raises(UserError, match="is being trained"):
+        take_place(folder)
+    assert (folder / RECORD).exists()
 
 
 def sourced(lines, *names):

@@ -12,9 +12,11 @@ from conftest import make_rows, write_jsonl
 from safetensors.torch import load_file, save_file
 
 from helpers.base.errors import UserError
+from helpers.encoding.settings import is_embedder
 from helpers.sampling.texts import normalise
 from helpers.training.checkpoints import is_whole
 from helpers.training.curve import read_points
+from helpers.training.trainer import Trainer
 
 
 @pytest.fixture
@@ -183,8 +185,16 @@ def test_a_training_that_has_moved_finds_its_best_checkpoint(train, tiny_bert, m
     said = capsys.readouterr().out.splitlines()[-2]
     assert said.startswith("the model is that of step ")
     monkeypatch.setenv("RESUME", "1")
+    real = Trainer.train
+
+    def train_again(self, **kwargs):
+        assert not is_embedder(moved)  # until it has ended
+        return real(self, **kwargs)
+
+    monkeypatch.setattr(Trainer, "train", train_again)
     again = train(model=tiny_bert, output_dir=moved, resume_from_checkpoint=moved / "checkpoint-9", **flags)
     assert capsys.readouterr().out.splitlines()[-2] == said
+    assert is_embedder(moved)
     assert near(weights(again), load_file(max(moved.glob("checkpoint-[2468]")) / "model.safetensors"), 0)
 
 
