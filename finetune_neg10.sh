@@ -6,7 +6,7 @@
 #   leaves  output/<profile>/<base model>_neg10: a sentence-transformers model, its curve, the last checkpoints
 #           output/<profile>/finetune_neg10.log: what the last training printed
 #
-#   bash finetune_neg10.sh > neg10.log 2>&1 &           # in the background, from any folder
+#   bash finetune_neg10.sh > neg10.log 2>&1 &             # in the background
 #   tail -f neg10.log
 #   CHECK=1 bash finetune_neg10.sh                        # what it would do, and nothing more
 #   RESUME=1 bash finetune_neg10.sh                       # go on after a crash, from the last whole checkpoint

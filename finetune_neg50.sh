@@ -6,7 +6,7 @@
 #   leaves  output/<profile>/<base model>_neg50: a sentence-transformers model, its curve, the last checkpoints
 #           output/<profile>/finetune_neg50.log: what the last training printed
 #
-#   bash finetune_neg50.sh > neg50.log 2>&1 &           # in the background, from any folder
+#   bash finetune_neg50.sh > neg50.log 2>&1 &             # in the background
 #   tail -f neg50.log
 #   CHECK=1 bash finetune_neg50.sh                        # what it would do, and nothing more
 #   RESUME=1 bash finetune_neg50.sh                       # go on after a crash, from the last whole checkpoint

@@ -50,10 +50,10 @@ class Profile(BaseModel):
     reference_model: Annotated[str, Field(min_length=1)]
     reference_revision: str
 
+    training_seed: Seed  # of the draws, the dropout and the held-out queries
     learning_rate: Positive
     epochs: Positive
     batch_size: Count  # queries per device and step
-    training_seed: Seed  # of the draws, the dropout and the held-out queries
     group_size: Annotated[int, Field(ge=2)]  # passages per query: one positive, the rest negatives
     temperature: Positive
     warmup: Annotated[float, Field(ge=0, lt=1)]  # share of the steps

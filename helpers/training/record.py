@@ -77,8 +77,10 @@ def check_place(folder: Path, held: bool = False) -> None:
     Raises UserError: it is being filled, as `is_running` says; or not empty, and not one of FORCE and RESUME is 1.
     """
     if is_running(folder, held):
-        who = "process {pid} on {host}".format(**read_json(folder / RECORD))
-        raise UserError(f"{folder} is being trained by {who}; end it, or wait, for five minutes if it has died.")
+        record = read_json(folder / RECORD)
+        died = "" if record["host"] == socket.gethostname() else "; if it has died there, try again in five minutes"
+        who = "process {pid} on {host}".format(**record)
+        raise UserError(f"{folder} is being trained by {who}; wait until it has ended, or end it{died}.")
     force, resume = switch("FORCE"), switch("RESUME")
     if force and resume:
         raise UserError("FORCE=1 and RESUME=1 contradict each other; give one of them.")

@@ -17,7 +17,7 @@ from helpers.training import curve
 from helpers.training.checkpoints import GO_ON
 from helpers.training.curve import follow, loss_file, plot_points
 from helpers.training.log import Log, keep_log
-from helpers.training.record import RECORD, check_same, flags, is_running, make_record
+from helpers.training.record import RECORD, check_place, check_same, flags, is_running, make_record
 
 AGENT = [
     "E1124 16:49:19.385000 4454 torch/distributed/elastic/multiprocessing/api.py:882] failed (exitcode: {code}) "
@@ -145,6 +145,8 @@ def test_running_is_told_from_ended(tmp_path, tiny_bert):
 def test_a_training_on_another_host_runs_until_its_heartbeat_is_five_minutes_old(tmp_path, tiny_bert):
     folder = tmp_path / "bert_neg10"
     write_json(folder / RECORD, make_record(str(tiny_bert), [], 1) | {"host": "another"})
+    with pytest.raises(UserError, match="on another; wait .* if it has died there, try again in five minutes"):
+        check_place(folder)
     for age, running in ((0, True), (290, True), (310, False)):
         os.utime(folder / RECORD, (time.time() - age,) * 2)
         assert is_running(folder) == is_running(folder, held=True) == running
