@@ -2,7 +2,7 @@
 # The whole series: build the data, measure the raw model, fine-tune twice, measure again, compare.
 #
 #   needs   Python 3.11 or newer; PROFILE=msmarco also the Hugging Face Hub and, in practice, a CUDA card
-#   takes   6 to 9 minutes on two CPU cores (demo), after the installation
+#   takes   5 to 9 minutes on two CPU cores (demo), after the installation
 #   leaves  ft_data/<profile>/ and output/<profile>/: data, models, executed notebooks, runs and results
 #
 #   bash run_all.sh                                        # profile demo

@@ -85,7 +85,7 @@ def describe(plan: SimpleNamespace, profile: Profile, precision: str, device: st
         "negatives": f"{plan.negatives} a query: {compete}, less the positive",
         "tokens": f"about {plan.tokens / 1e6:.3g} million: {length}",
         "precision": f"{precision} on {device}{unused}",
-        "memory": f"about {plan.memory / 1e9:.2g} GB a process, for {plan.parameters / 1e6:.3g} million parameters",
+        "memory": f"about {plan.memory / 1e9:.2g} GB a process, less PyTorch, {plan.parameters / 1e6:.3g}M weights",
         "disk": f"about {plan.disk / 1e9:.2g} GB, of {plan.free / 1e9:.3g} GB free",
     }
     return "\n".join(f"{name:10} {value}" for name, value in lines.items())
