@@ -36,6 +36,8 @@ def settings() -> None:
 def check(names: list[Name]) -> None:
     """Check settings, and that no earlier model is in the way."""
     profile = load_profile()
+    if profile.own_folders:
+        print(profile.own_folders)
     for name in names:
         check_place(profile.tuned_model(neg_num_of(name)))
 
@@ -60,9 +62,19 @@ def log(file: Path) -> None:
 def audit(name: Name) -> None:
     """Count leaks, near duplicates, garbled and cut texts."""
     from helpers.evaluation.audit import audit_of, audit_table, verdict
+    from helpers.sampling import TrainingSet
 
-    findings = audit_of(neg_num_of(name), load_profile())
+    profile = load_profile()
+    findings = audit_of(TrainingSet(profile.training_file(neg_num_of(name)), profile.instruction), profile)
     print(f"{audit_table(findings).to_string()}\n\nverdict: {verdict(findings)}")
+
+
+@door.command()
+def clean(yes: Annotated[bool, typer.Option("--yes", help="Remove them.")] = False) -> None:
+    """List vectors whose model or texts are gone."""
+    from helpers.encoding.clean import clean
+
+    clean(load_profile(), yes)
 
 
 @door.command()
@@ -80,10 +92,13 @@ def metrics(
     article: Annotated[bool, typer.Option("--article", help="As the article; alone, all saved runs.")] = False,
 ) -> None:
     """Score a TREC run as trec_eval or as the article does."""
-    from helpers.evaluation.metrics import article_report, score_files
+    from helpers.evaluation.metrics import score_files
+    from helpers.evaluation.tables import article_report
 
     if qrels is None and article:
-        print(article_report(load_profile()))
+        with redirect_stdout(sys.stderr):  # which runs are left out
+            text = article_report(load_profile())
+        print(text)
     elif qrels is None or run is None:
         raise UserError("Two files in TREC format are needed, as in: python -m helpers metrics QRELS RUN.")
     else:
@@ -128,6 +143,14 @@ def search(vectors: Annotated[int, typer.Argument(min=1)] = 1_000_000) -> None:
     from helpers.benchmarks.search import benchmark
 
     benchmark(vectors)
+
+
+@benchmarks.command()
+def memory(queries: Annotated[int, typer.Argument(min=1000)] = 500_000) -> None:
+    """Build data and begin a training, at size."""
+    from helpers.benchmarks.memory import benchmark
+
+    benchmark(queries)
 
 
 @benchmarks.command()

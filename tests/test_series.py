@@ -12,7 +12,7 @@ from loopback_hub import BERT, BGE_M3, MSMARCO
 from safetensors.numpy import load_file
 
 import helpers.__main__ as commands
-from helpers.base.profile import ROOT
+from helpers.base.profile import ROOT, load_profile
 from helpers.base.trec import read_qrels, read_run
 from helpers.evaluation.metrics import average, score_queries
 
@@ -57,15 +57,24 @@ def test_steps_are_announced(series):
     assert [line.split()[0] for line in table_printed(done)] == ["bm25", "raw", "neg10", "neg50", "reference"]
 
 
-def test_data(series):
+def test_data(series, articles_hub):
     data, *_ = series
-    assert sorted(path.name for path in data.iterdir()) == [
+    commit = articles_hub.repos["datasets", MSMARCO].commit
+    assert sorted(path.name for path in data.glob("[!.]*")) == [
         "corpus.jsonl",
         "eval_dataset.json",
+        "eval_set.made.json",
+        "pairs.jsonl",
+        "pairs.made.json",
         "qrels.trec",
+        "training_neg_10.audit.json",
         "training_neg_10.json",
+        "training_neg_10.made.json",
+        "training_neg_50.audit.json",
         "training_neg_50.json",
+        "training_neg_50.made.json",
     ]
+    assert json.loads((data / "pairs.made.json").read_text())["made_from"]["source"] == f"{MSMARCO}@{commit}"
     corpus = [json.loads(line)["text"] for line in (data / "corpus.jsonl").read_text().splitlines()]
     assert len(corpus) == 120
     evaluation = [json.loads(line) for line in (data / "eval_dataset.json").read_text().splitlines()]
@@ -94,11 +103,11 @@ def test_results_and_runs_agree(series):
     fingerprints = set()
     for name in ("raw", "neg10", "neg50", "reference"):
         result = json.loads((output / "results" / f"{name}.json").read_text())
-        fingerprints.add(result["data"]["fingerprint"])
+        fingerprints.add(result["made_from"]["evaluation set"])
         assert result["data"]["queries"] == 30
         assert result["data"]["corpus"] == 120
-        assert result["pooling"] == "cls"
-        assert result["instruction"] == ("" if name == "reference" else INSTRUCTION)
+        assert result["made_from"]["pooling"] == "cls"
+        assert result["made_from"]["instruction"] == ("" if name == "reference" else INSTRUCTION)
         assert set(result["seconds"]) == {"encode_queries", "encode_corpus", "search"}
         run = read_run(output / "runs" / f"{name}.trec")
         assert result["metrics"] == pytest.approx(average(score_queries(qrels, run)))
@@ -164,7 +173,7 @@ def test_outputs_are_stored(series, project):
 
 def test_a_second_time_without_a_network_and_with_another_number(series, project, articles_hub):
     """neg_num edited in 01, a copy of a script with it, the name in 04; what was made before is found again."""
-    _, output, settings, _ = series
+    data, output, settings, _ = series
     settings = settings | {"HF_HUB_OFFLINE": 1}
     asked = len(articles_hub.asked)
 
@@ -173,13 +182,14 @@ def test_a_second_time_without_a_network_and_with_another_number(series, project
         return done.returncode, done.stderr
 
     def results():
-        kept = {path.stem: json.loads(path.read_text()) for path in (output / "results").iterdir()}
+        kept = {path.stem: json.loads(path.read_text()) for path in (output / "results").glob("*.json")}
         return {name: result["metrics"] for name, result in kept.items()}
 
     def vectors():
-        return {path.name: path.stat().st_mtime_ns for path in (output / "vectors").iterdir()}
+        return {path.name: path.stat().st_mtime_ns for path in (output / "vectors").glob("[!.]*")}
 
     before = results(), vectors()
+    made = {path: path.stat().st_mtime_ns for path in data.glob("[!.]*")}
     assert len(vectors()) == (2 * 4 + 1) * 2  # four models, queries and passages, and queries without the instruction
     for words in (["01_build_train_dataset", "neg_num=25"], ["02_build_eval_dataset"]):
         assert notebook(*words) == (0, "")
@@ -197,6 +207,9 @@ def test_a_second_time_without_a_network_and_with_another_number(series, project
     assert result["model"] == "output/msmarco/bert-base-uncased_neg25"
     for path in (script, output / "results" / "neg25.json", output / "runs" / "neg25.trec"):
         path.unlink()
+    for words in (["01_build_train_dataset", "neg_num=10"], ["02_build_eval_dataset"]):
+        assert notebook(*words) == (0, "")
+    assert {path: path.stat().st_mtime_ns for path in made} == made
     assert notebook("06_eval_bge_m3") == (0, "")
     assert results() == before[0]
     assert before[1].items() <= vectors().items()
@@ -210,9 +223,11 @@ COMMANDS = {
     "metrics --article": r"^neg50\tndcg@10\t0\.\d{4}$",
     "report": r"^reference +bge-m3 +0\.\d{4} ",
     "check neg26": r"^$",
+    "clean": r"^0 files of vectors in .*vectors can go; add --yes to remove them\.$",
     "publish neg10 you/your-model": r"^ +[\d,]+  model\.safetensors$",
     "benchmark encode neg10": r"^sentence-transformers +[\d.]+ texts/s",
     "benchmark search 2000": r"^2,000 vectors of 384, 3 MB on disk",
+    "benchmark memory 1000": r"^1,000 queries, 0\.0\d GB of rows$",
 }
 ON_THE_WAY = {"prepare", "log", "notebook", "store", "grad-cache"}  # run_all.sh or another test has run them
 
@@ -266,7 +281,7 @@ def test_a_model_is_pushed_and_comes_back(series, project, articles_hub):
     repo = articles_hub.repos["models", "you/your-model"]
     assert repo.private
     assert {"README.md", "modules.json", "1_Pooling/config.json"} < repo.files.keys()
-    assert not any("checkpoint" in path or path in ("run.json", "loss.jsonl") for path in repo.files)
+    assert not any("checkpoint" in path or path in ("made.json", "loss.jsonl") for path in repo.files)
     folder = output / "bert-base-uncased_neg10"
     assert repo.files["model.safetensors"] == (folder / "model.safetensors").read_bytes()
     more = {"HF_TOKEN": "hf_token", "BASE_MODEL": "you/your-model", "BASE_REVISION": ""}
@@ -291,7 +306,8 @@ def test_a_second_run_does_not_overwrite_models(series, project):
 def test_a_script_says_what_is_missing(project, tmp_path, tiny_bert):
     path = write_jsonl(tmp_path / "missing.jsonl", make_pairs(8))
     settings = {"PROFILE": "test", "DATASET": path, "BASE_MODEL": tiny_bert, "BASE_LAYERS": 0}
-    data = project / "ft_data" / "test-missing"
+    profile = load_profile("test", {key: str(value) for key, value in settings.items()})
+    data = project / "ft_data" / profile.run_name
 
     def complaint(**more):
         done = run_bash(project / "finetune_neg50.sh", **settings, **more)

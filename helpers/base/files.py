@@ -1,12 +1,17 @@
 """Files that are either whole or absent, and JSON that says where it is wrong."""
 
+import hashlib
 import json
-import shutil
+import os
+import re
 import uuid
-from collections.abc import Iterable, Iterator
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
+
+from safetensors import SafetensorError
 
 from helpers.base.errors import UserError
 
@@ -14,38 +19,30 @@ from helpers.base.errors import UserError
 @contextmanager
 def whole_file(path: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
     """Open a file that appears only when the block has ended well; raises UserError: it cannot be written."""
-    temporary = _beside(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")  # no other process has it, on any host
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") if binary else temporary.open("w", encoding="utf8", newline="\n") as file:
-            yield file
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"{path} was not written: {error.strerror}; free some space or check the folder.") from error
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") if binary else temporary.open("w", encoding="utf8", newline="\n") as file:
+                yield file
+            temporary.replace(path)
     finally:
         with suppress(OSError):
             temporary.unlink()
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """Make a folder, named `path` when the block has ended well, unless another process has made it; raises OSError."""
-    temporary = _beside(path)
+def writing(path: Path, remedy: str = "free some space or check the folder") -> Iterator[None]:
+    """Raise one sentence, a UserError, where the disk is full, or a file or a model's folder cannot be written."""
     try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        try:
-            temporary.rename(path)
-        except OSError:  # a folder that is not empty is not replaced
-            if not path.is_dir():
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _beside(path: Path) -> Path:
-    """Return a hidden name in the same folder that no other process has, on this host or another."""
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not re.search(
+            "PytorchStreamWriter|inline_container|iostream", str(error)
+        ):
+            raise  # not torch.save's
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise UserError(f"{path} was not written: {reason}; {remedy}.") from error
 
 
 def write_json(path: Path, value: object) -> None:
@@ -82,12 +79,49 @@ def read_lines(path: Path, remedy: str) -> Iterator[tuple[int, str]]:
 def read_jsonl(path: Path, remedy: str) -> Iterator[tuple[int, dict]]:
     """Yield number and object of each line that is not blank; raises UserError: as `read_lines`, or not one object."""
     for number, line in read_lines(path, remedy):
-        if not line.strip():
-            continue
+        if line.strip():
+            yield number, _object(f"{path}, line {number}", line)
+
+
+def _object(where: str, line: str | bytes) -> dict:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{where}: not JSON ({error.msg}); write one object a line.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{where}: not text in UTF-8 ({error.reason}); save the file as UTF-8.") from error
+    if not isinstance(row, dict):
+        raise UserError(f"{where}: not a JSON object; write one object a line.")
+    return row
+
+
+class Rows(Sequence[dict]):
+    """The objects of a file, one a line that is not blank, parsed when they are asked for; 16 bytes a row in memory.
+
+    The file stays open: one that takes its place is not seen.
+    """
+
+    def __init__(self, path: Path, remedy: str, note: Callable[[str, dict], None]):
+        """Call `note` with where each row stands and the row. Raises UserError: as `read_jsonl`, or there is none."""
+        self.places, start, digest = array("q"), 0, hashlib.sha256()
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number}: not JSON ({error.msg}); write one object a line.") from error
-        if not isinstance(row, dict):
-            raise UserError(f"{path}, line {number}: not a JSON object; write one object a line.")
-        yield number, row
+            self.file = path.open("rb")
+            for number, line in enumerate(self.file, start=1):
+                digest.update(line)
+                if line.strip():
+                    note(f"{path}, line {number}", _object(f"{path}, line {number}", line))
+                    self.places.extend((start, len(line)))
+                start += len(line)
+        except OSError as error:
+            raise UserError(f"{path} cannot be read ({error.strerror}); {remedy}.") from error
+        if not self.places:
+            raise UserError(f"{path} is empty; {remedy}.")
+        self.digest = digest.hexdigest()  # the sha256 of what was read, whatever is at `path` later
+
+    def __len__(self) -> int:
+        return len(self.places) // 2
+
+    def __getitem__(self, row):
+        """Return the object in a row, counted from 0."""
+        start, length = self.places[2 * row], self.places[2 * row + 1]
+        return json.loads(os.pread(self.file.fileno(), length, start))  # a map of the file would count as memory

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from helpers.base.errors import UserError
 from helpers.base.files import read_lines
+from helpers.base.fingerprint import fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]
 PAIR_FORMATS = (".json", ".jsonl", ".csv", ".parquet")
@@ -27,6 +28,8 @@ class Profile(BaseModel):
 
     model_config = ConfigDict(frozen=True, alias_generator=str.upper)
     name: str = Field(alias="PROFILE")
+    data_suffix: str = Field("", exclude=True)  # of folders, where the environment gives other data than the file
+    base_suffix: str = Field("", exclude=True)  # of the base model's name, where it gives another base model
 
     dataset: str  # "docstrings", a Hub id, or an absolute path
     dataset_revision: str  # commit of a Hub data set
@@ -83,7 +86,8 @@ class Profile(BaseModel):
     @property
     def run_name(self) -> str:
         """The folder under `ft_data/` and `output/` that keeps this run apart from others."""
-        return f"{self.name}-{self.dataset_path.stem}" if self.dataset_path else self.name
+        last = Path(self.dataset).stem if self.dataset_path or self.data_suffix else ""
+        return "-".join(part for part in (self.name, last, self.data_suffix) if part)
 
     @property
     def data_dir(self) -> Path:
@@ -103,7 +107,14 @@ class Profile(BaseModel):
     @property
     def base_name(self) -> str:
         """The base model's name, as the names of the fine-tuned ones begin with it."""
-        return Path(self.base_model).name + (f"-first{self.base_layers}" if self.base_layers else "")
+        first = f"first{self.base_layers}" if self.base_layers else ""
+        return "-".join(part for part in (Path(self.base_model).name, self.base_suffix, first) if part)
+
+    @property
+    def own_folders(self) -> str:
+        """A line that says where data and models of an override go that has folders of its own; else nothing."""
+        folders = f"{'folders':10} {self.data_dir}, {self.output_dir}, with models named {self.base_name}_neg..."
+        return folders if self.data_suffix or self.base_suffix else ""
 
     def training_file(self, neg_num: int) -> Path:
         """The training set with `neg_num` negatives a query."""
@@ -134,7 +145,9 @@ def how_to_train(name: str) -> str:
     return f"copy finetune_neg10.sh to {script}, set neg_num={neg_num} in it, and run it"
 
 
-KEYS = [field.upper() for field in Profile.model_fields if field != "name"]
+KEYS = [name.upper() for name, field in Profile.model_fields.items() if name != "name" and not field.exclude]
+DATA = ("DATASET", "DATASET_REVISION", "DATASET_SPLIT")
+BASE = ("BASE_MODEL", "BASE_REVISION")
 
 
 def load_profile(name: str | None = None, environ: Mapping[str, str] = os.environ) -> Profile:
@@ -147,9 +160,17 @@ def load_profile(name: str | None = None, environ: Mapping[str, str] = os.enviro
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in (ROOT / "profiles").glob("*.env")))
         raise UserError(f"PROFILE={name}: there is no profiles/{name}.env; the profiles are {known}.")
-    values = _read_settings(path) | {key: environ[key] for key in KEYS if key in environ}
+    own = _read_settings(path)
+    values = own | {key: environ[key] for key in KEYS if key in environ}
     for key in ("DATASET", "DISTRACTORS"):
         values[key] = _resolve(key, values.get(key, ""))
+    for key in ("BASE_MODEL", "REFERENCE_MODEL"):  # a folder is the same from wherever this is asked
+        path = Path(values.get(key, "?")).expanduser()
+        if found := [place / path for place in (Path.cwd(), ROOT) if path.name and (place / path).is_dir()]:
+            values[key] = str(found[0].resolve())
+    for suffix, keys in {"DATA_SUFFIX": DATA, "BASE_SUFFIX": BASE}.items():
+        if any(environ.get(key, own.get(key)) != own.get(key) for key in keys):
+            values[suffix] = _suffix([values.get(key, "") for key in keys])
     if os.path.isabs(values["DATASET"]) and "SPLIT_KEY" not in environ:
         values["SPLIT_KEY"] = "passage"  # queries of one's own often share passages; none may stand on both sides
     try:
@@ -191,6 +212,17 @@ def _resolve(key: str, name: str) -> str:
     if key == "DATASET" and not found and HUB_ID.fullmatch(name) and path.suffix.lower() not in PAIR_FORMATS:
         return name
     raise UserError(f"{key}={name}: no such file; give the path of one that ends in {', '.join(PAIR_FORMATS)}.")
+
+
+def _suffix(given: list[str]) -> str:
+    """Return what tells data or a base model from others that have the same last name: of a path or Hub id, and more.
+
+    A path in the project's folder counts from there, so that the project may move.
+    """
+    path = Path(given[0]).resolve()
+    if path.exists():
+        given[0] = str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+    return fingerprint(given)[:6]
 
 
 def shell_lines(values: Mapping[str, object]) -> str:

@@ -1,6 +1,6 @@
 """Texts to vectors: which model a name stands for, and batches of like length."""
 
-import json
+import time
 from collections.abc import Callable, Collection, Iterator
 from functools import cache, cached_property
 from itertools import islice
@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from helpers.base import ROOT, Profile, UserError, fingerprint, how_to_train, model_fingerprint, neg_num_of
+from helpers.base import Profile, UserError, fingerprint, how_to_train, make, manifest_of, model_fingerprint
+from helpers.base.profile import neg_num_of
 from helpers.encoding.models import base_model, model_folder, weights_only
 from helpers.encoding.settings import EmbedderSettings, is_embedder, read_embedder
-from helpers.encoding.vectors import BLOCK, kept_vectors, write_vectors
+from helpers.encoding.vectors import BLOCK, write_vectors
 
 
 def embedder_settings(profile: Profile, name: str) -> EmbedderSettings:
@@ -29,7 +30,7 @@ def embedder_settings(profile: Profile, name: str) -> EmbedderSettings:
     folder = profile.tuned_model(neg_num_of(name))
     if not is_embedder(folder):
         raise UserError(f"There is no finished model in {folder}; {how_to_train(name)} first.")
-    return read_embedder(folder.relative_to(ROOT).as_posix(), folder)
+    return read_embedder(f"output/{profile.run_name}/{folder.name}", folder)
 
 
 def computes_in(precision: str) -> str:
@@ -114,12 +115,13 @@ class Embedder:
 
     @cached_property
     def model(self):
-        """The loaded `BaseEmbedder`."""
-        return load_model(self.settings)
-
-    @cached_property
-    def _weights(self) -> str:
-        return model_fingerprint(self.settings.folder)
+        """The loaded `BaseEmbedder`. Raises UserError: it is not the model that vectors and results are named after."""
+        asked, model = self.settings.weights, load_model(self.settings)
+        if model_fingerprint(self.settings.folder) != asked:
+            raise UserError(
+                f"{self.settings.folder} has been replaced by another model; run this again from the start."
+            )
+        return model
 
     def encode_queries(self, texts: Collection[str]) -> np.memmap:
         """Return the vectors of queries, (texts, dim), of length 1, mapped from disk; encode them if need be."""
@@ -149,14 +151,22 @@ class Embedder:
         return torch.nn.functional.normalize(pooled, dim=-1)
 
     def _kept(self, side: str, texts: Collection[str], instruction: str, max_len: int) -> np.memmap:
-        fed = [self._weights, self.settings.pooling, instruction, max_len, self.profile.vectors, self.precision]
-        name = f"{self.settings.folder.name}-{side}-{fingerprint([json.dumps(fed)], texts)}.npy"
+        made_from = {
+            "model": self.settings.weights,
+            "texts": fingerprint(texts),
+            "fed": [self.settings.pooling, instruction, max_len, self.profile.vectors, self.precision],
+        }
+        name = f"{self.settings.folder.name}-{side}-{fingerprint(map(str, made_from.values()))}.npy"
         path = self.profile.output_dir / "vectors" / name
-        while (kept := kept_vectors(path)) is None:
+
+        def write() -> dict[str, float]:
             shape = (len(texts), self.model.model.config.hidden_size)  # loads the model, before the clock starts
+            start = time.perf_counter()
             write_vectors(path, self._blocks(side, texts, instruction, max_len), shape, self.profile.vectors)
-        vectors, self.seconds[f"encode_{side}"] = kept
-        return vectors
+            return {"seconds": round(time.perf_counter() - start, 3)}
+
+        self.seconds[f"encode_{side}"] = make(manifest_of(path), made_from, write, [path])["seconds"]
+        return np.load(path, mmap_mode="r")
 
     def _blocks(self, side: str, texts: Collection[str], instruction: str, max_len: int) -> Iterator[np.ndarray]:
         remaining = iter(texts)
@@ -168,7 +178,8 @@ class Embedder:
 
 def token_lengths(texts: list[str], folder: Path) -> list[int]:
     """Return how many tokens each text is to the model in `folder`, with its special tokens, before any cut."""
-    return [len(ids) for ids in _tokenizer(folder)(texts)["input_ids"]]
+    blocks = (texts[start : start + BLOCK] for start in range(0, len(texts), BLOCK))
+    return [len(ids) for block in blocks for ids in _tokenizer(folder)(block)["input_ids"]]
 
 
 @cache

@@ -7,7 +7,18 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from helpers.base import HUB_ID, Profile, UserError, fetch, file_fingerprint, model_fingerprint, read_json, whole_folder
+from helpers.base import (
+    HUB_ID,
+    MANIFEST,
+    Profile,
+    UserError,
+    fetch,
+    file_fingerprint,
+    make,
+    model_fingerprint,
+    read_json,
+)
+from helpers.base.files import writing
 
 # Models that come with pip: name -> package, and sha256 of the official model.safetensors, in its folder `model`.
 PACKAGED = {
@@ -75,26 +86,31 @@ def base_model(profile: Profile) -> Path:
     """Return the folder of the model to fine-tune, cut down to its lowest `base_layers` layers if the profile says so.
 
     Without its upper layers an encoder keeps most of what it knows (Sajjad et al. 2020, "On the Effect of Dropping
-    Layers of Pre-trained Transformer Models", arXiv:2004.03844). The cut model is made once, in `profile.output_dir`.
+    Layers of Pre-trained Transformer Models", arXiv:2004.03844). The cut model is kept in `profile.output_dir`.
     Raises UserError: as `model_folder`, or the model has fewer layers than asked for.
     """
     folder = model_folder(profile.base_model, profile.base_revision)
     if not (layers := profile.base_layers):
         return folder
-    cut = profile.output_dir / f"{profile.base_name}-{model_fingerprint(folder)[:8]}"
-    if cut.exists():
-        return cut
-    from transformers import AutoConfig, AutoTokenizer
-    from transformers.utils import logging
+    cut = profile.output_dir / profile.base_name
 
-    logging.set_verbosity_error()  # it would list the weights that are left out
-    logging.disable_progress_bar()
-    depth = AutoConfig.from_pretrained(folder).num_hidden_layers
-    if layers > depth:
-        raise UserError(f"BASE_LAYERS={layers}: {folder.name} has {depth} layers; give at most that, or 0 for all.")
-    with whole_folder(cut) as temporary:
-        load_encoder(folder, num_hidden_layers=layers).save_pretrained(temporary)
-        AutoTokenizer.from_pretrained(folder).save_pretrained(temporary)
+    def write() -> None:
+        from transformers import AutoConfig, AutoTokenizer
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()  # it would list the weights that are left out
+        logging.disable_progress_bar()
+        depth = AutoConfig.from_pretrained(folder).num_hidden_layers
+        if layers > depth:
+            raise UserError(f"BASE_LAYERS={layers}: {folder.name} has {depth} layers; give at most that, or 0 for all.")
+        for file in cut.glob("[!.]*"):
+            file.unlink()
+        parts = load_encoder(folder, num_hidden_layers=layers), AutoTokenizer.from_pretrained(folder)
+        with writing(cut):
+            for part in parts:
+                part.save_pretrained(cut)
+
+    make(cut / MANIFEST, {"base model": model_fingerprint(folder), "BASE_LAYERS": layers}, write)
     return cut
 
 

@@ -6,10 +6,11 @@ So all who load it feed it alike. https://sbert.net/docs/sentence_transformer/us
 import shutil
 import tempfile
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from helpers.base import UserError, read_json
+from helpers.base import UserError, model_fingerprint, read_json
 
 LAST = "modules.json"  # moved into place last: where it is, the model is whole
 POOLINGS = ("cls", "mean")
@@ -27,6 +28,11 @@ class EmbedderSettings:
     passage_instruction: str  # put before every passage
     query_max_len: int  # tokens
     passage_max_len: int  # tokens
+
+    @cached_property
+    def weights(self) -> str:
+        """The fingerprint of the model when this was first asked for; the folder may get another one later."""
+        return model_fingerprint(self.folder)
 
 
 def write_embedder(plain: Path, folder: Path, settings: EmbedderSettings) -> None:

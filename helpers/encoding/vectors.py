@@ -1,33 +1,23 @@
-"""Vectors on disk: written block by block, kept under a fingerprint, read without being loaded."""
+"""Vectors on disk: written block by block, read without being loaded."""
 
-import time
 from collections.abc import Iterable, Iterator
 from mmap import mmap
 from pathlib import Path
 
 import numpy as np
 
-from helpers.base import read_json, whole_file, write_json
+from helpers.base import whole_file
 
 BLOCK = 16_384  # vectors in memory at a time: 25 MB of 384 float32
 
 
 def write_vectors(path: Path, blocks: Iterable[np.ndarray], shape: tuple[int, int], dtype: str) -> None:
-    """Write blocks, (rows, dim) each, as one `.npy` of `shape`, with the seconds beside it; raises as `whole_file`."""
-    start = time.perf_counter()
+    """Write blocks, (rows, dim) each, as one `.npy` of `shape`; raises as `whole_file`."""
     header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
     with whole_file(path, binary=True) as file:
         np.lib.format.write_array_header_1_0(file, header)
         for block in blocks:
             file.write(np.ascontiguousarray(block, dtype=dtype).data)
-    write_json(path.with_suffix(".json"), {"seconds": round(time.perf_counter() - start, 3)})
-
-
-def kept_vectors(path: Path) -> tuple[np.memmap, float] | None:
-    """Return the vectors kept at `path`, mapped read-only, and the seconds that making them took; None if not whole."""
-    if path.exists() and (note := path.with_suffix(".json")).exists():
-        return np.load(path, mmap_mode="r"), read_json(note)["seconds"]
-    return None
 
 
 def vector_blocks(vectors: np.ndarray, size: int = BLOCK) -> Iterator[np.ndarray]:

@@ -5,7 +5,7 @@ from statistics import fmean
 
 from ir_measures import RR, R, Success, iter_calc, nDCG
 
-from helpers.base import DEPTH, Profile, Qrels, Run, UserError, ranking, read_qrels, read_run
+from helpers.base import DEPTH, Qrels, Run, UserError, ranking, read_qrels, read_run
 
 CUTOFFS = (1, 10, DEPTH)
 MEASURES = [f"{name}@{k}" for name in ("hit", "recall", "mrr", "ndcg") for k in CUTOFFS]
@@ -71,15 +71,3 @@ def score_files(qrels_path: Path, run_path: Path, article: bool = False) -> str:
         raise UserError(f"{run_path} has no query in common with the qrels; give those of the run.")
     means = article_metrics(qrels, run) if article else average(score_queries(qrels, run))
     return "\n".join(f"{name}\t{value:.4f}" for name, value in means.items())
-
-
-def article_report(profile: Profile) -> str:
-    """Return the article's measures of all saved runs, as `score_files`, with the model before each line.
-
-    Raises UserError: there are no runs, or they are of another evaluation set.
-    """
-    runs = sorted((profile.output_dir / "runs").glob("*.trec"))
-    if not runs:
-        raise UserError(f"There are no runs in {profile.output_dir / 'runs'}; run notebooks 03 to 06 first.")
-    reports = {path.stem: score_files(profile.data_dir / "qrels.trec", path, article=True) for path in runs}
-    return "\n".join(f"{name}\t{line}" for name, report in reports.items() for line in report.splitlines())

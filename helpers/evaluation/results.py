@@ -6,7 +6,10 @@ from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard
 
-from helpers.base import Profile, Run, UserError, neg_num_of, read_json, read_run, whole_file, write_json, write_run
+from helpers.base import MANIFEST, Profile, Run, UserError, file_fingerprint, neg_num_of, read_json, whole_file, writing
+from helpers.base.manifest import differing, make, read_manifest
+from helpers.base.trec import read_run, write_run
+from helpers.encoding.encoder import computes_in, embedder_settings
 from helpers.encoding.settings import EmbedderSettings
 from helpers.evaluation.metrics import average
 from helpers.recall.bm25 import Bm25Settings
@@ -32,28 +35,29 @@ def save_result(
     per_query: dict[str, dict[str, float]],
     seconds: dict[str, float],
 ) -> Path:
-    """Write `results/<name>.json` and `runs/<name>.trec` in `profile.output_dir`; return the result's path.
+    """Write `runs/<name>.trec` and its manifest, `results/<name>.json`, in `profile.output_dir`; return that path.
 
-    The result has the model and how it was fed, size and fingerprint of what it was measured on, the index it was
-    searched with, seconds, the mean `metrics` and the values `per_query`. A fine-tuned model's card gets metrics, too.
+    The result has the model, what it was made from, the size of what it was measured on, seconds, the mean `metrics`
+    and the values `per_query`. A fine-tuned model's card gets metrics, too.
     """
     result = {
         "name": name,
         "profile": profile.name,
-        **{key: value for key, value in asdict(settings).items() if key != "folder"},
-        "data": {
-            "fingerprint": eval_set.fingerprint,
-            "queries": len(eval_set.queries),
-            "corpus": len(eval_set.corpus),
-            "index": profile.index,
-        },
+        "model": settings.model,
+        "data": {"queries": len(eval_set.queries), "corpus": len(eval_set.corpus)},
         "seconds": {key: round(value, 3) for key, value in seconds.items()},
         "metrics": average(per_query),
         "per_query": per_query,
     }
-    path = profile.output_dir / "results" / f"{name}.json"
-    write_run(profile.output_dir / "runs" / f"{name}.trec", run, name)
-    write_json(path, result)
+    path, run_path = profile.output_dir / "results" / f"{name}.json", profile.output_dir / "runs" / f"{name}.trec"
+
+    def write() -> dict:
+        write_run(run_path, run, name)
+        return result | {"run": file_fingerprint(run_path)}
+
+    with writing(path):
+        path.unlink(missing_ok=True)  # it was measured anew
+    make(path, made_of(profile, settings, eval_set), write, [run_path])
     if isinstance(settings, EmbedderSettings) and name.startswith("neg") and (settings.folder / "README.md").exists():
         _tell_card(settings.folder / "README.md", profile, result)
     return path
@@ -77,26 +81,52 @@ def _tell_card(path: Path, profile: Profile, result: dict) -> None:
         file.write(str(card))
 
 
+def made_of(profile: Profile, settings: EmbedderSettings | Bm25Settings, eval_set: EvalSet) -> dict[str, object]:
+    """Return what a result is made from: what it is measured on, how texts are fed, a model's weights, its search."""
+    parts = {key: value for key, value in asdict(settings).items() if key not in ("model", "folder")}
+    if isinstance(settings, EmbedderSettings):
+        parts |= {"weights": settings.weights, "PRECISION": computes_in(profile.precision)}
+        parts |= {"VECTORS": profile.vectors, "INDEX": profile.index}
+    return {"evaluation set": eval_set.fingerprint, **parts}
+
+
 def comparable_results(profile: Profile, eval_set: EvalSet, needed: Iterable[str] = ()) -> dict[str, dict]:
-    """Return the results measured on this evaluation set with this index, by name; print which others there are.
+    """Return the results that their notebooks would make now, by name; say of each other one why it is left out.
 
     BM25 comes first, then the raw model, the fine-tuned ones, the reference. Raises UserError: one `needed` is missing.
     """
-    found = [read_json(path) for path in sorted((profile.output_dir / "results").glob("*.json"), key=_place)]
-    same = {"fingerprint": eval_set.fingerprint, "index": profile.index}
-    results = {result["name"]: result for result in found if same.items() <= result["data"].items()}
-    others = [f"{result['name']} ({notebook_of(result['name'])})" for result in found if result["name"] not in results]
-    if others:
-        left_out = "Left out, measured on another evaluation set or with another INDEX"
-        print(f"{left_out}: {', '.join(others)}; run these notebooks again.")
+    results = {}
+    for path in sorted((profile.output_dir / "results").glob("*.json"), key=_place):
+        name, made = path.stem, read_manifest(path)
+        try:
+            settings = Bm25Settings() if name == "bm25" else embedder_settings(profile, name)
+            if not made or file_fingerprint(profile.output_dir / "runs" / f"{name}.trec") != made["run"]:
+                why = f"it or its run is not whole; run {notebook_of(name)} again."
+            elif others := differing(made["made_from"], made_of(profile, settings, eval_set)):
+                why = f"it was made with other {others}; run {notebook_of(name)} again."
+            else:
+                results[name] = made
+                _tell_other_data(profile, name)
+                continue
+        except UserError as error:
+            why = str(error)
+        print(f"Left out: {name}: {why}")
     for name in needed:
         if name not in results:
             raise UserError(f"There is no result of {name} on this evaluation set; run {notebook_of(name)} first.")
     return results
 
 
+def _tell_other_data(profile: Profile, name: str) -> None:
+    """Say that a fine-tuned model has been trained on other rows, perhaps evaluation queries, than would train now."""
+    if name.startswith("neg") and (file := profile.training_file(neg_num_of(name))).exists():
+        manifest = profile.tuned_model(neg_num_of(name)) / MANIFEST
+        if manifest.exists() and read_json(manifest)["made_from"]["training set"] != file_fingerprint(file):
+            print(f"{name} was trained on other rows than {file.name} has now; FORCE=1 with its script renews it.")
+
+
 def _place(path: Path) -> tuple[int, int]:
-    number = neg_num_of(path.stem) if path.stem.startswith("neg") else 0
+    number = int("0" + path.stem[3:]) if path.stem[3:].isdecimal() else 0
     return {"bm25": 0, "raw": 1, "reference": 3}.get(path.stem, 2), number
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from helpers.base import DEPTH, Profile, Qrels, Run, UserError, ranking
 from helpers.evaluation.metrics import article_metrics
-from helpers.evaluation.results import comparable_results
+from helpers.evaluation.results import comparable_results, load_runs
 from helpers.evaluation.significance import LEVEL, bootstrap_interval, paired_difference
 from helpers.sampling.eval_set import EvalSet, load_eval_set
 from helpers.sampling.texts import excerpt
@@ -146,11 +146,22 @@ def article_table(qrels: Qrels, runs: dict[str, Run]) -> pd.DataFrame:
 
 def report(profile: Profile) -> str:
     """Return the results table with the model behind each name. Raises UserError: there are no results."""
-    eval_set = load_eval_set(profile.data_dir)
-    results = comparable_results(profile, eval_set)
-    if not results:
-        raise UserError(f"There are no results in {profile.output_dir}; run notebooks 03 to 06 first.")
+    eval_set, results = _results(profile)
     table = results_table(results)
     table.insert(0, "model", [result["model"].rpartition("/")[2] for result in results.values()])
     heading = f"profile {profile.run_name}: {len(eval_set.queries)} queries, {len(eval_set.corpus)} passages"
     return f"{heading}\n\n{table.to_string(float_format='{:.4f}'.format)}"
+
+
+def article_report(profile: Profile) -> str:
+    """Return the article's measures of all runs, model<TAB>measure<TAB>value a line. Raises UserError: as `report`."""
+    eval_set, results = _results(profile)
+    means = {name: article_metrics(eval_set.qrels, run) for name, run in load_runs(profile, results).items()}
+    return "\n".join(f"{name}\t{key}\t{value:.4f}" for name, found in means.items() for key, value in found.items())
+
+
+def _results(profile: Profile) -> tuple[EvalSet, dict[str, dict]]:
+    eval_set = load_eval_set(profile.data_dir)
+    if results := comparable_results(profile, eval_set):
+        return eval_set, results
+    raise UserError(f"There are no results in {profile.output_dir}; run notebooks 03 to 06 first.")

@@ -1,7 +1,7 @@
 """Nearest-passage search over the whole corpus with FAISS, exact unless asked otherwise."""
 
 from math import ceil, sqrt
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 
@@ -10,15 +10,7 @@ from helpers.encoding.vectors import vector_blocks
 
 EXACT = "Flat"
 TRAINING = 65_536  # vectors, at most, to train an index on
-
-
-class Index(Protocol):
-    """What can be searched: FAISS's own indexes, and `ExactIndex`."""
-
-    ntotal: int
-
-    def search(self, queries: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return scores and rows of the nearest vectors, (queries, depth) each, best first."""
+Index = Any  # what can be searched: FAISS's own indexes, and `ExactIndex`
 
 
 class ExactIndex:
@@ -32,7 +24,7 @@ class ExactIndex:
         self.ntotal = len(vectors)
 
     def search(self, queries: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
-        """Search as `Index` says."""
+        """Return scores and rows of the nearest vectors, (queries, depth) each, best first."""
         import faiss
         from faiss.contrib.exhaustive_search import knn_ground_truth
 

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 
@@ -30,6 +31,11 @@ QUERY_WORDS = range(4, 31)
 MIN_PASSAGE_WORDS = 12  # less is a remark, not a passage
 SHINGLE = 4  # words
 NEAR_COPY = 0.5  # share of a passage's shingles found in one earlier passage
+
+
+def package_versions() -> str:
+    """Return which versions the docstrings are of."""
+    return " ".join(f"{name}-{version(name.replace('sklearn', 'scikit-learn'))}" for name in PACKAGES)
 
 
 def read_docstrings(package: str) -> Iterator[str]:

@@ -1,40 +1,41 @@
 """The frozen queries, corpus and qrels on which every model is measured alike."""
 
 import json
-from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, chain, islice
-from mmap import ACCESS_READ, mmap
+from itertools import chain, count
 from pathlib import Path
 
-from helpers.base import Qrels, UserError, fingerprint, read_jsonl, read_qrels, whole_file, write_jsonl
-from helpers.sampling.texts import normalise
+from helpers.base import Profile, Qrels, Rows, UserError, file_fingerprint, fingerprint, read_qrels
+from helpers.base.files import read_jsonl, whole_file, write_jsonl
+from helpers.base.manifest import code_of, locked, make, read_manifest
+from helpers.sampling.pairs import read_distractors
+from helpers.sampling.texts import text_id
 
 REMEDY = "run notebooks/02_build_eval_dataset.ipynb first"
+EVAL_MANIFEST = "eval_set.made.json"
 
 
 class Corpus(Mapping[str, str]):
     """Docid, `d1`, `d2`, ..., -> text, read from a file of objects with `id` and `text` when it is asked for.
 
-    It keeps eight bytes a passage in memory. `datasets` would make dates of texts that look like them.
+    `datasets` would make dates of texts that look like them.
     Raises UserError: the file is missing or empty, or a line is not sound.
     """
 
     def __init__(self, path: Path):
-        number = 0
-        for number, row in read_jsonl(path, REMEDY):
-            if row.get("id") != f"d{number}" or not isinstance(row.get("text"), str):
-                raise UserError(f"{path}, line {number}: not the passage d{number} with its text; {REMEDY}.")
-        if not number:
-            raise UserError(f"{path} is empty; {REMEDY}.")
-        with path.open("rb") as file:
-            self.places = array("q", accumulate(map(len, islice(file, number)), initial=0))
-            self.lines = mmap(file.fileno(), 0, access=ACCESS_READ)
+        numbers = count(1)
+
+        def check(where: str, row: dict) -> None:
+            docid = f"d{next(numbers)}"
+            if row.get("id") != docid or not isinstance(row.get("text"), str):
+                raise UserError(f"{where}: not the passage {docid} with its text; {REMEDY}.")
+
+        self.rows = Rows(path, REMEDY, check)
 
     def __len__(self) -> int:
-        return len(self.places) - 1
+        return len(self.rows)
 
     def __iter__(self) -> Iterator[str]:
         return (f"d{number}" for number in range(1, len(self) + 1))
@@ -43,7 +44,7 @@ class Corpus(Mapping[str, str]):
         number = int(docid[1:]) if isinstance(docid, str) and docid[1:].isdecimal() else 0
         if docid != f"d{number}" or not 1 <= number <= len(self):
             raise KeyError(docid)
-        return json.loads(self.lines[self.places[number - 1] : self.places[number]])["text"]
+        return self.rows[number - 1]["text"]
 
 
 @dataclass(frozen=True)
@@ -73,41 +74,63 @@ def corpus_rows(pairs: Iterable[dict], distractors: Iterable[str] = ()) -> Itera
 
     Passages that differ only in white space or case are one; twice in the corpus, it would earn twice.
     """
-    seen: set[int] = set()  # hashes, which take less memory than texts
+    seen: set[int] = set()
     positives = (text for pair in pairs for text in pair["positive"])
     for text in chain(positives, distractors):
-        key = hash(normalise(text))
-        if key not in seen:
+        if (key := text_id(text)) not in seen:
             seen.add(key)
             yield {"id": f"d{len(seen)}", "text": text}
 
 
-def save_eval_set(eval_rows: list[dict], corpus_rows: Iterable[dict], folder: Path) -> EvalSet:
-    """Write an evaluation set and return what it says; raises UserError: a positive of a query is not in the corpus."""
-    write_jsonl(folder / "eval_dataset.json", eval_rows)
-    write_jsonl(folder / "corpus.jsonl", corpus_rows)
-    positives = {normalise(text) for row in eval_rows for text in row["pos"]}
-    passages = ((normalise(row["text"]), row["id"]) for _, row in read_jsonl(folder / "corpus.jsonl", REMEDY))
-    docids = {key: docid for key, docid in passages if key in positives}
-    with whole_file(folder / "qrels.trec") as file:
-        for row in eval_rows:
-            for key in map(normalise, row["pos"]):
-                if key not in docids:
-                    raise UserError(f"A positive of query {row['id']} is not in the corpus; build it from all pairs.")
-                file.write(f"{row['id']} 0 {docids[key]} 1\n")
+def save_eval_set(evaluation: list[dict], pairs: list[dict], profile: Profile) -> EvalSet:
+    """Write the evaluation set of the pairs that evaluate, over the passages of all, and return what it says.
+
+    One that is there and made from the same stays. Raises UserError: a positive of a query is not in the corpus.
+    """
+    folder, distractors = profile.data_dir, profile.distractors
+    files = [folder / name for name in ("eval_dataset.json", "corpus.jsonl", "qrels.trec")]
+    made_from = {
+        "queries": fingerprint(map(json.dumps, evaluation)),
+        "passages": fingerprint(text for pair in pairs for text in pair["positive"]),
+        "DISTRACTORS": [file_fingerprint(Path(distractors)), profile.fix_text] if distractors else "",
+        "INSTRUCTION": profile.instruction,
+        "code": code_of(__file__),
+    }
+
+    def write() -> None:
+        write_jsonl(files[1], corpus_rows(pairs, read_distractors(distractors, profile.fix_text)))
+        positives = {text_id(text) for pair in evaluation for text in pair["positive"]}
+        passages = ((text_id(row["text"]), row["id"]) for _, row in read_jsonl(files[1], REMEDY))
+        docids = {key: docid for key, docid in passages if key in positives}
+        with whole_file(files[2]) as file:
+            for pair in evaluation:
+                for key in map(text_id, pair["positive"]):
+                    if key not in docids:
+                        raise UserError(f"A positive of query {pair['id']} is not in the corpus; give all pairs.")
+                    file.write(f"{pair['id']} 0 {docids[key]} 1\n")
+        write_jsonl(files[0], build_eval_rows(evaluation, profile.instruction))
+
+    make(folder / EVAL_MANIFEST, made_from, write, files)
     return load_eval_set(folder)
 
 
 def load_eval_set(folder: Path) -> EvalSet:
-    """Read the evaluation set; raises UserError: a file is missing or not sound, or they are not of one build."""
+    """Read the evaluation set, not while it is made; raises UserError: it is not whole, or a file is not sound."""
+    with locked(folder / EVAL_MANIFEST):
+        return _read_eval_set(folder)
+
+
+def _read_eval_set(folder: Path) -> EvalSet:
+    none = UserError(f"There is no whole evaluation set in {folder}; {REMEDY}.")
+    if not read_manifest(folder / EVAL_MANIFEST):
+        raise none
     path = folder / "eval_dataset.json"
     queries = {}
     for number, row in read_jsonl(path, REMEDY):
         if not all(isinstance(row.get(name), str) for name in ("id", "query")):
             raise UserError(f"{path}, line {number}: 'id' or 'query' is missing or not a text; {REMEDY}.")
         queries[row["id"]] = row["query"]
-    corpus = Corpus(folder / "corpus.jsonl")
-    qrels = read_qrels(folder / "qrels.trec")
+    corpus, qrels = Corpus(folder / "corpus.jsonl"), read_qrels(folder / "qrels.trec")
     if queries.keys() != qrels.keys() or not all(docid in corpus for found in qrels.values() for docid in found):
-        raise UserError(f"{folder}: queries, corpus and qrels.trec are not of one build; {REMEDY}.")
+        raise none  # somebody has edited it
     return EvalSet(queries, corpus, {query_id: qrels[query_id] for query_id in queries})

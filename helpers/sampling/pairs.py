@@ -2,29 +2,45 @@
 
 import random
 from collections.abc import Iterable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
-from helpers.base import Profile, UserError
-from helpers.sampling.docstrings import docstring_pairs
-from helpers.sampling.sources import read_dataset, read_rows
-from helpers.sampling.texts import distinct, is_text, normalise, repair
+from helpers.base import Profile, UserError, code_of, file_fingerprint, make, manifest_of, read_jsonl, write_jsonl
+from helpers.sampling.docstrings import docstring_pairs, package_versions
+from helpers.sampling.sources import dataset_files, read_rows
+from helpers.sampling.texts import distinct, is_text, repair, text_id
 
 
 def load_pairs(profile: Profile) -> list[dict]:
-    """Load the profile's pairs, `id`, `query` and `positive` (list of str): at most `max_pairs`, drawn, in their order.
+    """Return the profile's pairs, `id`, `query` and `positive` (list of str): at most `max_pairs`, in their order.
 
+    They are kept in `pairs.jsonl` until the source, or a setting that they depend on, is another.
     Raises UserError: a file that cannot be read, a row that is not sound, or the Hub out of reach.
     """
-    path = profile.dataset_path
-    if profile.dataset == "docstrings":
-        pairs = sound_pairs(enumerate(docstring_pairs(), start=1), "docstrings")
-    else:
-        rows = read_dataset(profile) if path is None or path.is_dir() else read_rows(path)
-        pairs = sound_pairs(rows, profile.dataset)
+    path = profile.data_dir / "pairs.jsonl"
+    name, files = (package_versions(), []) if profile.dataset == "docstrings" else dataset_files(profile)
+    made_from = {
+        "source": name,
+        "content": [file_fingerprint(file) for file in files],
+        "FIX_TEXT": profile.fix_text and version("ftfy"),
+        "MAX_PAIRS": [profile.max_pairs, profile.max_pairs and profile.split_seed],
+        "code": code_of(__file__),
+    }
+    make(manifest_of(path), made_from, lambda: write_jsonl(path, read_pairs(files, profile)), [path])
+    return [row for _, row in read_jsonl(path, "delete it and run this again")]
+
+
+def read_pairs(files: list[Path], profile: Profile) -> list[dict]:
+    """Read pairs from files, or docstrings without any, in the form that `load_pairs` says; draw `max_pairs` of them.
+
+    Raises UserError: a file that cannot be read, or a row that is not sound.
+    """
+    rows = (row for file in files for _, row in read_rows(file)) if files else docstring_pairs()
+    pairs = sound_pairs(read_rows(files[0]) if len(files) == 1 else enumerate(rows, start=1), profile.dataset)
     if profile.fix_text:
         for pair in pairs:
             pair.update(query=repair(pair["query"]), positive=distinct(map(repair, pair["positive"])))
-    if path and path.is_file():
+    if profile.dataset_path and profile.dataset_path.is_file():
         pairs = merge_queries(pairs)
     if profile.max_pairs and profile.max_pairs < len(pairs):
         chosen = sorted(random.Random(profile.split_seed).sample(range(len(pairs)), profile.max_pairs))
@@ -60,9 +76,9 @@ def sound_pairs(rows: Iterable[tuple[int, dict]], source: str) -> list[dict]:
 
 def merge_queries(pairs: list[dict]) -> list[dict]:
     """Unite the positives of rows that ask the same query; files often give one positive a row."""
-    merged: dict[str, dict] = {}
+    merged: dict[int, dict] = {}
     for pair in pairs:
-        row = merged.setdefault(normalise(pair["query"]), pair | {"positive": []})
+        row = merged.setdefault(text_id(pair["query"]), pair | {"positive": []})
         row["positive"] = distinct(row["positive"] + pair["positive"])
     return list(merged.values())
 

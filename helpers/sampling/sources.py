@@ -16,9 +16,15 @@ from helpers.base import Profile, UserError, fetch, read_jsonl, read_lines
 REMEDY = "give the path of a file of pairs"
 
 
-def read_dataset(profile: Profile) -> Iterator[tuple[int, dict]]:
-    """Yield the rows of a split of a folder, or of a data set on the Hub of which only that split is fetched."""
+def dataset_files(profile: Profile) -> tuple[str, list[Path]]:
+    """Return what the pairs are called, a Hub data set with its commit, and their files, of which others are not had.
+
+    They are a file, those of a split in a folder, or those of a split on the Hub.
+    """
     name, split, folder = profile.dataset, profile.dataset_split, profile.dataset_path
+    if folder and folder.is_file():
+        return folder.name, [folder]
+    called = folder.name if folder else name
     if folder:
         files = _split_files(folder, split, name)
     else:
@@ -36,7 +42,8 @@ def read_dataset(profile: Profile) -> Iterator[tuple[int, dict]]:
                 shutil.copy(folder / "README.md", skeleton)
             files = _split_files(Path(skeleton), split, name)
         fetch(name, *map(glob.escape, files), revision=folder.name, kind="dataset")
-    return enumerate((row for file in files for _, row in read_rows(folder / file)), start=1)
+        called = f"{name}@{folder.name}"
+    return called, [folder / file for file in files]
 
 
 def _split_files(folder: Path, split: str, name: str) -> list[str]:

@@ -1,10 +1,10 @@
 """What is drawn at random: which queries train and which evaluate, and the negatives of those that train."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from helpers.base import UserError
-from helpers.sampling.texts import distinct, normalise
+from helpers.sampling.texts import distinct, text_id
 
 
 def split_pairs(pairs: list[dict], split_key: str, eval_share: float, seed: int) -> tuple[list[dict], list[dict]]:
@@ -23,7 +23,8 @@ def split_pairs(pairs: list[dict], split_key: str, eval_share: float, seed: int)
         except ValueError:  # a part would be empty
             train = evaluation = []
     else:
-        held = held_rows([pair["positive"] for pair in pairs], round(eval_share * len(pairs)), seed)
+        ids = ([text_id(text) for text in pair["positive"]] for pair in pairs)
+        held = held_rows(ids, round(eval_share * len(pairs)), seed)
         train, evaluation = [row for row in range(len(pairs)) if row not in held], sorted(held)
     if not train or not evaluation:
         raise UserError(
@@ -33,18 +34,19 @@ def split_pairs(pairs: list[dict], split_key: str, eval_share: float, seed: int)
     return [pairs[row] for row in train], [pairs[row] for row in evaluation]
 
 
-def held_rows(positives: list[list[str]], count: int, seed: int) -> set[int]:
-    """Choose at most `count` rows, given by their positives, so that no passage of theirs is one of another row.
+def held_rows(ids: Iterable[Iterable[int]], count: int, seed: int) -> set[int]:
+    """Choose at most `count` rows, given by the `text_id`s of their passages, that share none with another row.
 
     Whole groups of rows that share passages, directly or through others, are drawn; one too large for the rest stays.
     """
     from scipy.cluster.hierarchy import DisjointSet
 
-    joined = DisjointSet(range(len(positives)))
-    first: dict[str, int] = {}  # passage -> the first row that has it
-    for row, texts in enumerate(positives):
-        for text in texts:
-            joined.merge(first.setdefault(normalise(text), row), row)
+    joined = DisjointSet()
+    first: dict[int, int] = {}  # passage -> the first row that has it
+    for row, passages in enumerate(ids):
+        joined.add(row)
+        for passage in passages:
+            joined.merge(first.setdefault(passage, row), row)
     groups = joined.subsets()
     random.Random(seed).shuffle(groups)
     held: set[int] = set()
@@ -56,23 +58,23 @@ def held_rows(positives: list[list[str]], count: int, seed: int) -> set[int]:
 
 def negative_pool(train: list[dict], evaluation: list[dict]) -> list[str]:
     """Return the distinct passages of the training part that are no positive of the evaluation part."""
-    held_out = {normalise(text) for pair in evaluation for text in pair["positive"]}
+    held_out = {text_id(text) for pair in evaluation for text in pair["positive"]}
     passages = distinct(text for pair in train for text in pair["positive"])
-    return [text for text in passages if normalise(text) not in held_out]
+    return [text for text in passages if text_id(text) not in held_out]
 
 
-def sample_negatives(positives: Iterable[list[str]], pool: list[str], neg_num: int, seed: int) -> list[list[str]]:
+def sample_negatives(
+    positives: Iterable[Iterable[int]], pool: Sequence[int], neg_num: int, seed: int
+) -> Iterator[list[int]]:
     """Draw `neg_num` random negatives for each query from a `pool` of distinct passages, never one of its `positives`.
 
-    Uniformly and without replacement; a list is shorter where the pool has no more.
+    Passages are given by their `text_id`; what is drawn, uniformly and without replacement, are places in the pool. A
+    list is shorter where the pool has no more.
     """
     rng = random.Random(seed)
-    keys = [normalise(text) for text in pool]
-    negatives = []
-    for texts in positives:
-        own = {normalise(text) for text in texts}
+    for passages in positives:
+        own = set(passages)
         # Enough draws for `neg_num` to remain whichever of them are the query's own; dropping those from a
         # uniform sample leaves a uniform sample of the others.
         drawn = rng.sample(range(len(pool)), min(len(pool), neg_num + len(own)))
-        negatives.append([pool[i] for i in drawn if keys[i] not in own][:neg_num])
-    return negatives
+        yield [place for place in drawn if pool[place] not in own][:neg_num]

@@ -1,53 +1,119 @@
 """The training set on disk: one row a query, in the form that FlagEmbedding's trainer reads."""
 
+import json
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from copy import copy
 from pathlib import Path
 
-from helpers.base import UserError, read_jsonl, write_jsonl
+from tqdm import tqdm
+
+from helpers.base import Profile, Rows, UserError, code_of, fingerprint, make, manifest_of, write_jsonl
 from helpers.sampling.split import sample_negatives
+from helpers.sampling.texts import text_id
 
 
-def training_rows(train: list[dict], pool: list[str], neg_num: int, instruction: str, seed: int) -> list[dict]:
-    """Return FlagEmbedding's training rows: `query`, `pos`, `neg`, `id` and the instruction as `prompt`."""
-    negatives = sample_negatives((pair["positive"] for pair in train), pool, neg_num, seed)
-    return [
-        {"query": pair["query"], "pos": pair["positive"], "neg": neg, "id": pair["id"], "prompt": instruction}
-        for pair, neg in zip(train, negatives, strict=True)
-    ]
+def training_rows(train: list[dict], pool: list[str], neg_num: int, instruction: str, seed: int) -> Iterator[dict]:
+    """Yield FlagEmbedding's training rows: `query`, `pos`, `neg`, `id` and the instruction as `prompt`."""
+    positives = (map(text_id, pair["positive"]) for pair in train)
+    negatives = sample_negatives(positives, [text_id(text) for text in pool], neg_num, seed)
+    for pair, places in zip(train, negatives, strict=True):
+        texts = [pool[place] for place in places]
+        yield {"query": pair["query"], "pos": pair["positive"], "neg": texts, "id": pair["id"], "prompt": instruction}
 
 
-def save_training_rows(rows: list[dict], neg_num: int, path: Path) -> str:
-    """Write the rows to a file and return a sentence that says what was written."""
-    write_jsonl(path, rows)
-    short = [len(row["neg"]) for row in rows if len(row["neg"]) < neg_num]
-    note = f"; {len(short)} of them have fewer than {neg_num} negatives, the fewest {min(short)}" if short else ""
-    return f"{path.name}: {len(rows)} queries with {neg_num} negatives each, {path.stat().st_size / 1e6:.1f} MB{note}"
+def save_training_set(train: list[dict], pool: list[str], neg_num: int, profile: Profile) -> str:
+    """Write the training set, if it is not there and made from the same; return a sentence that says what it is."""
+    path = profile.training_file(neg_num)
+
+    def write() -> dict:
+        found: Counter[int] = Counter()  # negatives of a query -> queries
+
+        def counted() -> Iterator[dict]:
+            rows = training_rows(train, pool, neg_num, profile.instruction, profile.negatives_seed)
+            for row in tqdm(rows, path.name, len(train), unit="row", leave=False, delay=5):
+                found[len(row["neg"])] += 1
+                yield row
+
+        write_jsonl(path, counted())
+        return {"found": sorted(found.items())}
+
+    made_from = {
+        "queries": fingerprint(map(json.dumps, train)),
+        "passages": fingerprint(pool),
+        "neg_num": neg_num,
+        "INSTRUCTION": profile.instruction,
+        "NEGATIVES_SEED": profile.negatives_seed,
+        "code": code_of(__file__),
+    }
+    made = make(manifest_of(path), made_from, write, [path])
+    short = {count: queries for count, queries in made["found"] if count < neg_num}
+    note = f"; {sum(short.values())} of them have fewer than {neg_num} negatives, the fewest {min(short, default=0)}"
+    size = f"{path.stat().st_size / 1e6:.1f} MB"
+    said = f"{Path(*path.parts[-3:])}: {len(train)} queries with {neg_num} negatives each, {size}"
+    return said + (note if short else "")
 
 
-def read_training_rows(path: Path, instruction: str, group_size: int = 1) -> list[dict]:
-    """Return the rows of a training set, of which `group_size` - 1 negatives a query are to be drawn.
+class TrainingSet(Sequence[dict]):
+    """The rows of a training set, read from the file when they are asked for; in memory are eight bytes a text."""
 
-    Raises UserError: the file is missing or empty, or a row is not sound, has too few negatives or another instruction.
-    """
-    remedy = f"run notebooks/01_build_train_dataset.ipynb with neg_num = {path.stem.rpartition('_')[2]} first"
-    rows = []
-    for number, row in read_jsonl(path, remedy):
-        where = f"{path}, line {number}"
+    def __init__(self, path: Path, instruction: str | None = None, group_size: int = 1):
+        """Read the file once, whose rows are to have `group_size` - 1 negatives to draw from.
+
+        Raises UserError: it is missing or empty, or a row is not sound, has too few negatives or, if one is given,
+        another instruction.
+        """
+        self.path, self.instruction, self.group_size = path, instruction, group_size
+        self.remedy = f"run notebooks/01_build_train_dataset.ipynb with neg_num = {path.stem.rpartition('_')[2]} first"
+        self._ids = array("q")  # of each row those of its query, its positives and its negatives
+        self._places = array("q")  # of each row where they begin, and where the negatives do
+        self._known: dict[int, int] = {}  # hash of a text -> its `text_id`, which takes longer
+        self._rows = Rows(path, self.remedy, self._note)
+        self.digest = self._rows.digest
+        self._places.append(len(self._ids))
+        self._known.clear()
+        self._chosen: Sequence[int] = range(len(self._rows))
+        self.replaced: dict[int, list[str]] = {}  # row of the file -> other negatives than it has there
+
+    def _note(self, where: str, row: dict) -> None:
         for field in ("pos", "neg"):
             if not isinstance(row.get(field), list) or not all(isinstance(text, str) for text in row[field]):
-                raise UserError(f"{where}: '{field}' is not a list of texts; {remedy}.")
+                raise UserError(f"{where}: '{field}' is not a list of texts; {self.remedy}.")
         if not isinstance(row.get("query"), str) or not row["pos"]:
-            raise UserError(f"{where}: 'query' or 'pos' is missing; {remedy}.")
-        if len(row["neg"]) < group_size - 1:
+            raise UserError(f"{where}: 'query' or 'pos' is missing; {self.remedy}.")
+        if len(row["neg"]) < self.group_size - 1:
             raise UserError(
-                f"{where}: {len(row['neg'])} negatives, but GROUP_SIZE={group_size} draws {group_size - 1} for each "
-                "query; lower GROUP_SIZE or build the set with more."
+                f"{where}: {len(row['neg'])} negatives, but GROUP_SIZE={self.group_size} draws {self.group_size - 1} "
+                "for each query; lower GROUP_SIZE or build the set with more."
             )
-        if row.get("prompt") != instruction:
+        if self.instruction is not None and row.get("prompt") != self.instruction:
             raise UserError(
-                f"{where}: 'prompt' is {row.get('prompt')!r}, but INSTRUCTION is {instruction!r}; set it to that, or "
-                "build the training set again."
+                f"{where}: 'prompt' is {row.get('prompt')!r}, but INSTRUCTION is {self.instruction!r}; set it to that, "
+                "or build the training set again."
             )
-        rows.append(row)
-    if not rows:
-        raise UserError(f"{path} is empty; {remedy}.")
-    return rows
+        self._places.extend((len(self._ids), len(self._ids) + 1 + len(row["pos"])))
+        for text in (row["query"], *row["pos"], *row["neg"]):
+            if (key := hash(text)) not in self._known:
+                self._known[key] = text_id(text)
+            self._ids.append(self._known[key])
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def __getitem__(self, row):
+        """Return a row, `query`, `pos`, `neg`, `id` and `prompt`."""
+        line = self._chosen[row]
+        return self._rows[line] | ({"neg": self.replaced[line]} if line in self.replaced else {})
+
+    def ids(self, row: int) -> tuple[int, array, array]:
+        """Return the `text_id`s of a row in the file: the query's, the positives', the negatives'."""
+        line = self._chosen[row]
+        start, middle, end = self._places[2 * line : 2 * line + 3]
+        return self._ids[start], self._ids[start + 1 : middle], self._ids[middle:end]
+
+    def chosen(self, rows: Sequence[int], replaced: dict[int, list[str]]) -> "TrainingSet":
+        """Return the training set of some rows of this one, with other negatives for those that `replaced` has."""
+        part = copy(self)
+        part._chosen, part.replaced = rows, replaced
+        return part

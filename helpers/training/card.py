@@ -10,17 +10,18 @@ from typing import Any
 
 from huggingface_hub import ModelCardData
 
-from helpers.base import HUB_ID, ROOT, Profile, read_json, whole_file
+from helpers.base import HUB_ID, MANIFEST, ROOT, Profile, read_json, whole_file
 from helpers.encoding.models import PACKAGED
 from helpers.training.curve import read_points
-from helpers.training.record import RECORD, flags
+from helpers.training.record import flags
 
 BODY = Path(__file__).with_name("card.md")
 
 
 def write_card(folder: Path, profile: Profile, values: dict[str, Any]) -> None:
     """Write the card of a model into its folder, whose training, with these values of all flags, has just ended."""
-    record = read_json(folder / RECORD)
+    record = read_json(folder / MANIFEST)
+    made_from = record["made_from"]
     losses = [point for point in read_points(folder) if "loss" in point]
     on_hub = HUB_ID.fullmatch(profile.base_model) and not Path(profile.base_model).exists()
     header = ModelCardData(
@@ -40,11 +41,11 @@ def write_card(folder: Path, profile: Profile, values: dict[str, Any]) -> None:
         instruction=values["query_instruction_for_retrieval"] or "",
         file=data.name,
         neg_num=data.stem.rpartition("_")[2],
-        digest=record["data"][0][:16],
+        digest=made_from["training set"][:16],
         others=values["train_group_size"] - 1,
-        processes=record["processes"],
+        processes=made_from["processes"],
         loss="{loss:.4f} at step {step}".format(**losses[-1]) if losses else "-",
-        command=_command(flags(record["flags"]), record["processes"]),
+        command=_command(flags(record["flags"]), made_from["processes"]),
     )
     with whole_file(folder / "README.md") as file:
         file.write(f"---\n{header.to_yaml()}\n---\n\n{text}")

@@ -1,32 +1,21 @@
 """Checkpoints that are whole, and going on from one of them."""
 
-import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from safetensors import SafetensorError
+from helpers.base import MANIFEST, read_json, read_manifest, write_manifest
 
-from helpers.base import UserError, write_json
-
-MARK = "whole.json"  # written last; the size of every other file
 GO_ON = "RESUME=1 goes on from the last whole checkpoint, if there is one"
 
 
 def mark_whole(checkpoint: Path) -> None:
-    """Write the mark that tells a finished checkpoint from one whose writing was cut short."""
-    sizes = {path.name: path.stat().st_size for path in checkpoint.iterdir() if path.name != MARK}
-    write_json(checkpoint / MARK, sizes)
+    """Write the manifest that tells a finished checkpoint from one whose writing was cut short: the training's own."""
+    write_manifest(checkpoint / MANIFEST, read_json(checkpoint.parent / MANIFEST)["made_from"])
 
 
 def is_whole(checkpoint: Path) -> bool:
-    """Tell whether a checkpoint bears the mark and its files have the sizes that the mark says."""
-    try:
-        sizes = json.loads((checkpoint / MARK).read_text(encoding="utf8"))
-        return all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError):
-        return False
+    """Tell whether a checkpoint has its manifest, and its files the sizes that are given there."""
+    return read_manifest(checkpoint / MANIFEST) is not None
 
 
 def last_whole(folder: Path) -> Path | None:
@@ -40,15 +29,3 @@ def remove_broken(folder: Path) -> None:
     broken = [checkpoint for checkpoint in folder.glob("checkpoint-*") if not is_whole(checkpoint)]
     for path in (*broken, *folder.glob(".plain-*"), *folder.glob(".model-*")):
         shutil.rmtree(path)
-
-
-@contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Raise one sentence, a UserError, where the disk is full or the folder of a model cannot be written."""
-    try:
-        yield
-    except (OSError, SafetensorError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
-            raise  # not torch.save's
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise UserError(f"{folder} was not written: {reason}; free some space, then {GO_ON}.") from error

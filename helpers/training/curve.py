@@ -3,14 +3,16 @@
 import json
 import math
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from transformers import TrainerCallback
 
-from helpers.base import Profile, UserError, clock, how_to_train, load_profile, neg_num_of, read_jsonl, write_jsonl
+from helpers.base import MANIFEST, Profile, UserError, clock, how_to_train, load_profile, neg_num_of
+from helpers.base.files import write_jsonl, writing
 from helpers.encoding.settings import is_embedder
-from helpers.training.checkpoints import GO_ON, last_whole, writing
-from helpers.training.record import RECORD, is_running
+from helpers.training.checkpoints import GO_ON, last_whole
+from helpers.training.record import is_running
 
 
 def loss_file(folder: Path) -> Path:
@@ -20,8 +22,11 @@ def loss_file(folder: Path) -> Path:
 
 def read_points(folder: Path) -> list[dict]:
     """Return the points of a model's curve by step; none if the training has not come to one."""
-    path = loss_file(folder)
-    return [point for _, point in read_jsonl(path, "train the model first")] if path.exists() else []
+    points = []
+    with suppress(OSError, ValueError):  # none yet, or a full disk has cut the last one
+        for line in loss_file(folder).read_text(encoding="utf8").splitlines():
+            points.append(json.loads(line))
+    return points
 
 
 class Progress(TrainerCallback):
@@ -66,7 +71,8 @@ class Progress(TrainerCallback):
     def _tell(self, state, point: dict[str, float], text: str) -> None:
         step, steps = state.global_step, state.max_steps
         if state.is_world_process_zero:
-            with writing(self.folder), loss_file(self.folder).open("a", encoding="utf8") as file:
+            path, remedy = loss_file(self.folder), f"free some space, then {GO_ON}"
+            with writing(self.folder, remedy), path.open("a", encoding="utf8") as file:
                 file.write(json.dumps({"step": step, "of": steps, **point}) + "\n")
             print(f"step {step:{len(str(steps))}}/{steps}   {text}", flush=True)
 
@@ -82,7 +88,7 @@ def follow(name: str, profile: Profile | None = None) -> None:
     profile = profile or load_profile()
     neg_num = neg_num_of(name)
     folder = profile.tuned_model(neg_num)
-    if not (folder / RECORD).exists():
+    if not (folder / MANIFEST).exists():
         raise UserError(f"Nothing is trained in {folder}; {how_to_train(name)} in a terminal first.")
     picture = display(display_id=True)
     while True:

@@ -2,46 +2,50 @@
 
 import random
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from FlagEmbedding.abc.finetune.embedder import AbsEmbedderCollator, AbsEmbedderTrainDataset
+from FlagEmbedding.abc.finetune.embedder import AbsEmbedderCollator, AbsEmbedderDataArguments, AbsEmbedderTrainDataset
 from transformers import TrainerCallback
 
-from helpers.training.loss import text_id
+from helpers.sampling import TrainingSet, text_id
 
 
 class TrainDataset(AbsEmbedderTrainDataset):
     """What an example draws depends on the seed, the epoch and the row alone.
 
-    So it does not matter which process asks, or how far a loader has read ahead when a checkpoint is written.
+    So it does not matter which process asks, or how far a loader has read ahead when a checkpoint is written. Rows
+    are read when they are drawn.
     """
 
-    seed = 0
     epoch = 0
 
-    def note_positives(self) -> None:
-        """Go through the rows once and keep which passages answer which query, in whatever row it is asked."""
-        self.positives: dict[int, set[int]] = defaultdict(set)  # text_id of a query -> those of its positives
-        instruction, form = self.args.passage_instruction_for_retrieval, self.args.passage_instruction_format
-        for query, texts in zip(self.dataset["query"], self.dataset["pos"], strict=True):
-            passages = texts if instruction is None else [form.format(instruction, text) for text in texts]
-            self.positives[text_id(query)].update(map(text_id, passages))
+    def __init__(self, rows: TrainingSet, args: AbsEmbedderDataArguments, seed: int):
+        self.dataset, self.seed, self.shuffle_ratio = rows, seed, args.shuffle_ratio
+        self.args = replace(args, passage_instruction_for_retrieval=None)  # put before what has been told apart
+        self.instruction, self.form = args.passage_instruction_for_retrieval, args.passage_instruction_format
+        self.positives: dict[int, set[int]] = defaultdict(set)  # of a query, in whatever row it is asked
+        for query, positives, _ in map(rows.ids, range(len(rows))):
+            self.positives[query].update(positives)
         self.widest = max(map(len, self.positives.values()))
 
-    def __getitem__(self, item: int) -> tuple[str, list[str], list[float] | None, list[int]]:
-        """Return the query, its passages with the positive first, a teacher's scores, and the ids of its positives.
+    def __getitem__(self, item: int) -> tuple[str, list[str], list[float] | None, list[int], list[int]]:
+        """Return the query, its passages with the positive first, a teacher's scores, and the ids of both.
 
-        Query and passages have their instructions; the ids are `widest` numbers, -1 where there are fewer.
+        Query and passages have their instructions; the query's ids are those of its positives, `widest` numbers, -1
+        where there are fewer.
         """
         state = random.getstate()
         random.seed(f"{self.seed} {self.epoch} {item}")
         try:
-            example = super().__getitem__(item)
+            query, passages, scores = super().__getitem__(item)
         finally:
             random.setstate(state)
-        ids = self.positives[text_id(self.dataset[item]["query"])]
-        return *example, [*ids, *[-1] * (self.widest - len(ids))]
+        answers = self.positives[self.dataset.ids(item)[0]]
+        ids = list(map(text_id, passages)), [*answers, *[-1] * (self.widest - len(answers))]
+        if self.instruction is not None:
+            passages = [self.form.format(self.instruction, text) for text in passages]
+        return query, passages, scores, *ids
 
 
 @dataclass
@@ -50,8 +54,8 @@ class Collator(AbsEmbedderCollator):
 
     def __call__(self, features: list[tuple]) -> dict[str, object]:
         """Tokenise and pad."""
-        passages = [text for _, texts, *_ in features for text in texts]
-        ids = {"passage_ids": [text_id(text) for text in passages], "positive_ids": [row for *_, row in features]}
+        ids = {"passage_ids": [number for *_, row, _ in features for number in row]}
+        ids |= {"positive_ids": [row for *_, row in features]}
         return super().__call__(features) | {name: torch.tensor(values) for name, values in ids.items()}
 
 

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import NoReturn
 
 import transformers
-from datasets import Dataset
 from FlagEmbedding.finetune.embedder.encoder_only.base import (
     BiEncoderOnlyEmbedderModel,
     EncoderOnlyEmbedderDataArguments,
@@ -27,18 +26,19 @@ from FlagEmbedding.finetune.embedder.encoder_only.base import (
     EncoderOnlyEmbedderRunner,
     EncoderOnlyEmbedderTrainingArguments,
 )
-from transformers import HfArgumentParser, PreTrainedTokenizerBase, PrinterCallback
+from transformers import AutoTokenizer, HfArgumentParser, PreTrainedTokenizerBase, PrinterCallback
 
-from helpers.base import UserError, load_profile, run_command, write_json
+from helpers.base import MANIFEST, UserError, load_profile, run_command, write_json, writing
 from helpers.encoding.models import weights_only
 from helpers.encoding.settings import LAST, EmbedderSettings, write_embedder
+from helpers.sampling import TrainingSet
 from helpers.training.card import write_card
-from helpers.training.checkpoints import GO_ON, remove_broken, writing
+from helpers.training.checkpoints import GO_ON, remove_broken
 from helpers.training.curve import Progress
 from helpers.training.dataset import Collator, SetEpoch, TrainDataset
 from helpers.training.held_out import build_held_out, split_held_out
 from helpers.training.loss import MaskedLoss
-from helpers.training.record import RECORD, check_same, keep_alive, make_record, take_place
+from helpers.training.record import check_same, keep_alive, make_record, take_place
 from helpers.training.trainer import Trainer
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
@@ -60,14 +60,14 @@ class Runner(EncoderOnlyEmbedderRunner):
 
     def load_train_dataset(self) -> TrainDataset:
         """Load the rows, less those held out if the training is scored on the way."""
-        dataset = TrainDataset(args=self.data_args, tokenizer=self.tokenizer)
-        dataset.seed = self.training_args.seed
+        args, seed = self.data_args, self.training_args.seed
+        if len(args.train_data) != 1:
+            raise UserError(f"--train_data {' '.join(args.train_data)}: give one file.")
+        rows = TrainingSet(Path(args.train_data[0]))
         if self.training_args.eval_strategy != "no":
-            train, held = split_held_out(dataset.dataset.to_list(), self.training_args.seed)
-            self.held_out = build_held_out(train, held, self.data_args.query_instruction_for_retrieval or "")
-            dataset.dataset = Dataset.from_list(train)
-        dataset.note_positives()
-        return dataset
+            rows, held = split_held_out(rows, seed)
+            self.held_out = build_held_out(rows, held, args.query_instruction_for_retrieval or "")
+        return TrainDataset(rows, args, seed)
 
     def load_data_collator(self) -> Collator:
         """Build FlagEmbedding's collator, which then also tells what answers what."""
@@ -94,21 +94,23 @@ class Runner(EncoderOnlyEmbedderRunner):
         folder, checkpoint = Path(args.output_dir), args.resume_from_checkpoint
         if args.should_save:
             self.lock = take_place(folder)
-            record = make_record(self.model_args.model_name_or_path, self.data_args.train_data, args.world_size)
+            record = make_record(self.model_args.model_name_or_path, self.train_dataset.dataset.digest, args.world_size)
             if checkpoint:
                 check_same(folder, record)
             folder.mkdir(parents=True, exist_ok=True)
             (folder / LAST).unlink(missing_ok=True)  # until it has ended, a model that goes on is not whole
             remove_broken(folder)
-            write_json(folder / RECORD, record)
+            write_json(folder / MANIFEST, record)
             keep_alive(folder)
         if args.local_process_index == 0:  # of each machine; with this line `keep_log` begins or goes on with a file
             began = f"goes on from {Path(checkpoint).name}" if checkpoint else "begins"
             print(f"{began}, in process {os.getpid()}", flush=True)
         self.trainer.train(resume_from_checkpoint=checkpoint)
         if args.should_save:
-            with writing(folder), tempfile.TemporaryDirectory(prefix=".plain-", dir=folder) as plain:
+            written = writing(folder, f"free some space, then {GO_ON}")
+            with written, tempfile.TemporaryDirectory(prefix=".plain-", dir=folder) as plain:
                 self.trainer._save(plain)
+                AutoTokenizer.from_pretrained(self.model_args.model_name_or_path).save_pretrained(plain)  # as it began
                 if folder.parent == profile.output_dir:  # else the profile is not that of this training
                     write_card(folder, profile, vars(self.model_args) | vars(self.data_args) | vars(args))
                 write_embedder(Path(plain), folder, self.settings(folder))

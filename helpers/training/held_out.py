@@ -1,43 +1,58 @@
 """A slice of the training queries that is not trained on, to score checkpoints with."""
 
-from helpers.sampling import EvalSet, sample_negatives
+from collections.abc import Collection, Iterable
+from itertools import chain
+
+from helpers.sampling import EvalSet, TrainingSet, sample_negatives, text_id
 from helpers.sampling.split import held_rows
-from helpers.sampling.texts import distinct, normalise
 
 QUERIES = 128  # at most, and at most a tenth of the training queries
 CORPUS = 1000  # passages to find theirs among
 
 
-def split_held_out(rows: list[dict], seed: int) -> tuple[list[dict], list[dict]]:
+def split_held_out(rows: TrainingSet, seed: int) -> tuple[TrainingSet, TrainingSet]:
     """Return the rows that train and those that are held out: a tenth, at most `QUERIES`, none where that is none.
 
     No passage of a held-out query stands in a row that trains: rows that share positives stay together, and where one
     was drawn as a negative another passage is drawn in its place.
     """
-    held = held_rows([[*row["pos"], row["query"]] for row in rows], min(QUERIES, len(rows) // 10), seed)
-    kept = [row for i, row in enumerate(rows) if i not in held]
-    aside = {normalise(text) for i in held for text in rows[i]["pos"]}
-    left = [[text for text in row["neg"] if normalise(text) not in aside] for row in kept]
-    most = max(len(row["neg"]) - len(texts) for row, texts in zip(kept, left, strict=True))  # missing in a row
-    taken = (row["pos"] + texts for row, texts in zip(kept, left, strict=True))
-    pool = distinct(text for row in kept for text in row["pos"])
-    drawn = sample_negatives(taken, pool, most, seed)
-    train = [
-        row | {"neg": (texts + more)[: len(row["neg"])]} for row, texts, more in zip(kept, left, drawn, strict=True)
-    ]
-    return train, [rows[i] for i in sorted(held)]
+    ids = [rows.ids(row)[:2] for row in range(len(rows))]
+    held = held_rows(([*positives, query] for query, positives in ids), min(QUERIES, len(rows) // 10), seed)
+    kept = [row for row in range(len(rows)) if row not in held]
+    aside = {passage for row in held for passage in ids[row][1]}
+    missing = {row: n for row in kept if (n := sum(passage in aside for passage in rows.ids(row)[2]))}
+    pool: dict[int, tuple[int, int]] = {}  # passage -> the first row that has it, and which of its positives it is
+    for row in kept:
+        for place, passage in enumerate(ids[row][1]):
+            pool.setdefault(passage, (row, place))
+    places = list(pool.values())
+    taken = ([*ids[row][1], *(p for p in rows.ids(row)[2] if p not in aside)] for row in kept if missing)
+    negatives = sample_negatives(taken, list(pool), max(missing.values(), default=0), seed)
+    replaced = {}
+    for row, drawn in zip(kept, negatives, strict=bool(missing)):
+        if row in missing:
+            texts, passages = rows[row]["neg"], rows.ids(row)[2]
+            left = [text for text, passage in zip(texts, passages, strict=True) if passage not in aside]
+            more = [rows[other]["pos"][place] for other, place in (places[i] for i in drawn)]
+            replaced[row] = (left + more)[: len(texts)]
+    return rows.chosen(kept, replaced), rows.chosen(sorted(held), {})
 
 
-def build_held_out(train: list[dict], held: list[dict], instruction: str) -> EvalSet:
+def build_held_out(train: Iterable[dict], held: Collection[dict], instruction: str) -> EvalSet:
     """Build the retrieval task of the held-out rows: their positives among those of other rows, `CORPUS` in all.
 
     Queries begin with their instruction. Negatives are left alone, so that the task is the same however many a row has.
     """
-    own, others = ([text for row in rows for text in row["pos"]] for rows in (held, train))
-    texts = distinct(own + others)[: max(CORPUS, len(distinct(own)))]
-    docids = {normalise(text): f"d{i}" for i, text in enumerate(texts)}
+    texts: dict[int, str] = {}
+    for i, row in enumerate(chain(held, train)):
+        if i >= len(held) and len(texts) >= CORPUS:
+            break
+        for text in row["pos"]:
+            if i < len(held) or len(texts) < CORPUS:
+                texts.setdefault(text_id(text), text)
+    docids = {key: f"d{i}" for i, key in enumerate(texts)}
     return EvalSet(
         queries={f"q{i}": instruction + row["query"] for i, row in enumerate(held)},
-        corpus=dict(zip(docids.values(), texts, strict=True)),
-        qrels={f"q{i}": {docids[normalise(text)]: 1 for text in row["pos"]} for i, row in enumerate(held)},
+        corpus=dict(zip(docids.values(), texts.values(), strict=True)),
+        qrels={f"q{i}": {docids[text_id(text)]: 1 for text in row["pos"]} for i, row in enumerate(held)},
     )

@@ -5,18 +5,8 @@ passage, another of its positives, or one drawn as somebody's negative. Taught t
 unlearn what its gold passage teaches.
 """
 
-import hashlib
-
 import torch
 from torch import Tensor
-
-from helpers.sampling.texts import normalise
-
-
-def text_id(text: str) -> int:
-    """Return a number for a text, of 63 bits, the same in every process and for texts that count as one."""
-    digest = hashlib.blake2b(normalise(text).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1
 
 
 class MaskedLoss(torch.nn.CrossEntropyLoss):

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -38,13 +39,13 @@ def activation_bytes(texts: int, tokens: int, config: PreTrainedConfig, half: bo
     return round(layer * config.num_hidden_layers * (1 if half else 2))
 
 
-def make_plan(rows: list[dict], held_out: int, profile: Profile, half: bool) -> SimpleNamespace:
+def make_plan(rows: Sequence[dict], held_out: int, profile: Profile, half: bool) -> SimpleNamespace:
     """Estimate a training on `rows`, with `held_out` more to score checkpoints, in half precision or not."""
     folder = model_folder(profile.base_model, profile.base_revision)
     parameters, config = count_parameters(folder, profile.base_layers)
     batch = profile.batch_size * profile.processes
 
-    sample = rows[:: max(1, len(rows) // SAMPLE)]
+    sample = [rows[row] for row in range(0, len(rows), max(1, len(rows) // SAMPLE))]
     asked = [row["prompt"] + row["query"] for row in sample]
     shown = [text for row in sample for text in (row["pos"][0], row["neg"][0])]
     queries = np.minimum(token_lengths(asked, folder), profile.query_max_len)

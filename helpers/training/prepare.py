@@ -1,14 +1,15 @@
 """What must hold before a training starts, and what its script then does."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from helpers.base import Profile, UserError, shell_lines, switch
+from helpers.base import Profile, UserError, read_manifest, shell_lines, switch
 from helpers.base.profile import KEYS
 from helpers.encoding import base_model
 from helpers.encoding.encoder import computes_in
-from helpers.evaluation.audit import audit, verdict
-from helpers.sampling import load_eval_set, read_training_rows
+from helpers.evaluation.audit import audit_of, verdict
+from helpers.sampling import EVAL_MANIFEST, TrainingSet
 from helpers.training.checkpoints import last_whole
 from helpers.training.held_out import split_held_out
 from helpers.training.record import check_place
@@ -23,7 +24,7 @@ def prepare(neg_num: int, profile: Profile) -> str:
 
     Raises UserError: something is missing, wrong, or too small.
     """
-    rows = read_training_rows(profile.training_file(neg_num), profile.instruction, profile.group_size)
+    rows = TrainingSet(profile.training_file(neg_num), profile.instruction, profile.group_size)
     model = profile.tuned_model(neg_num)
     refusal = ""
     try:
@@ -44,11 +45,12 @@ def prepare(neg_num: int, profile: Profile) -> str:
             f"{plan.disk / 1e9:.2g} GB; free some space."
         )
     audited = "left out: there is no evaluation set yet, see notebooks/02_build_eval_dataset.ipynb"
-    if (profile.data_dir / "qrels.trec").exists():
-        audited = verdict(audit(rows, load_eval_set(profile.data_dir), profile))
+    if read_manifest(profile.data_dir / EVAL_MANIFEST):
+        audited = verdict(audit_of(rows, profile))
     said = f"{'audit':10} {audited}"
     if overrides := [f"{key}={os.environ[key]}" for key in KEYS if key in os.environ]:
-        said = f"{'settings':10} those of {profile.name}, but {', '.join(overrides)}\n{said}"
+        lines = f"{'settings':10} those of {profile.name}, but {', '.join(overrides)}", profile.own_folders, said
+        said = "\n".join(filter(None, lines))
     if switch("CHECK"):
         heading = f"neg{neg_num} of profile {profile.run_name}, into {model}"
         text = f"{heading}\n{describe(plan, profile, precision, device)}\n{said}{refusal}"
@@ -108,7 +110,7 @@ def check_machine(profile: Profile) -> tuple[str, str]:
     return precision, name
 
 
-def hold_out(rows: list[dict], profile: Profile) -> tuple[list[dict], list[dict]]:
+def hold_out(rows: TrainingSet, profile: Profile) -> tuple[TrainingSet, Sequence[dict]]:
     """Return the rows that train and those that score checkpoints. Raises UserError: too few rows for EVAL_STEPS."""
     if not profile.eval_steps:
         return rows, []
@@ -118,7 +120,8 @@ def hold_out(rows: list[dict], profile: Profile) -> tuple[list[dict], list[dict]
         raise UserError(
             f"{where}: none of {len(train)} training queries can be held out to score checkpoints; set EVAL_STEPS=0."
         )
-    if (fewest := min(len(row["neg"]) for row in train)) < profile.group_size - 1:
+    fewest = min(map(len, train.replaced.values()), default=profile.group_size)
+    if fewest < profile.group_size - 1:
         raise UserError(
             f"{where}: without the passages held out to score checkpoints a query is left with {fewest} negatives, "
             f"but GROUP_SIZE={profile.group_size} draws {profile.group_size - 1}; set EVAL_STEPS=0."

@@ -4,11 +4,10 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import filter_repo_objects
 
-from helpers.base import HUB_ID, Profile, UserError, how_to_train, neg_num_of
+from helpers.base import HUB_ID, MANIFEST, Profile, UserError, how_to_train, neg_num_of
 from helpers.encoding.settings import is_embedder
-from helpers.training.record import RECORD
 
-LEFT_OUT = ["checkpoint-*", RECORD, "loss.jsonl", ".*"]  # of the training, not of the model
+LEFT_OUT = ["checkpoint-*", MANIFEST, "loss.jsonl", ".*"]  # of the training, not of the model
 
 
 def publish(name: str, repo: str, profile: Profile, pushed: bool) -> None:

@@ -12,27 +12,27 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
-from helpers.base import UserError, file_fingerprint, read_json, switch
+from helpers.base import MANIFEST, UserError, differing, model_fingerprint, read_json, switch
 from helpers.encoding.settings import is_embedder
 
-RECORD = "run.json"  # in a model's folder, as `make_record`
 # Flags that change what is said or kept on the way and not the weights, and paths, whose files have fingerprints.
 FREE = {"resume_from_checkpoint", "logging_steps", "report_to", "save_steps"}
 FREE |= {"model_name_or_path", "train_data", "output_dir"}
 HEARTBEAT = 300  # seconds without a sign of life after which a training on another host counts as ended
 
 
-def make_record(base: str, train_data: list[str], processes: int) -> dict:
-    """Return this process, its flags and the fingerprints of the base model's weights and the training files."""
-    weights = sorted(Path(base).glob("*.safetensors")) or sorted(Path(base).glob("*.bin"))
-    return {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
+def make_record(base: str, training_set: str, processes: int) -> dict:
+    """Return what stands in the manifest of a model from its first step on: what it is made from, and by whom.
+
+    The training set is given by its sha256. Whole the model is with the last file of its embedder.
+    """
+    made_from = {
+        "base model": model_fingerprint(Path(base)),
+        "training set": training_set,
         "processes": processes,
-        "base": [file_fingerprint(path) for path in weights],
-        "data": [file_fingerprint(Path(path)) for path in train_data],
-        "flags": sys.argv[1:],
+        **{f"--{name}": value or "given" for name, value in flags(sys.argv[1:]).items() if name not in FREE},
     }
+    return {"made_from": made_from, "flags": sys.argv[1:], "host": socket.gethostname(), "pid": os.getpid()}
 
 
 def keep_alive(folder: Path, seconds: float = 30) -> None:
@@ -42,7 +42,7 @@ def keep_alive(folder: Path, seconds: float = 30) -> None:
         while True:
             time.sleep(seconds)
             with suppress(OSError):  # a file system that is away for a moment
-                os.utime(folder / RECORD)
+                os.utime(folder / MANIFEST)
 
     threading.Thread(target=beat, daemon=True).start()
 
@@ -52,11 +52,12 @@ def is_running(folder: Path, held: bool = False) -> bool:
 
     On this host the lock goes with its process. For another, which may not share locks, the age of the record tells.
     """
-    if is_embedder(folder) or not (folder / RECORD).exists():
+    if is_embedder(folder) or not (folder / MANIFEST).exists():
         return False
-    record, young = read_json(folder / RECORD), time.time() - (folder / RECORD).stat().st_mtime < HEARTBEAT
-    if held or record["host"] != socket.gethostname():
-        return young and record["host"] != socket.gethostname()
+    record, young = read_json(folder / MANIFEST), time.time() - (folder / MANIFEST).stat().st_mtime < HEARTBEAT
+    here = record["host"] == socket.gethostname()
+    if held or not here:
+        return young and not here
     try:
         with _lock(folder).acquire(blocking=False):
             return False
@@ -77,7 +78,7 @@ def check_place(folder: Path, held: bool = False) -> None:
     Raises UserError: it is being filled, as `is_running` says; or not empty, and not one of FORCE and RESUME is 1.
     """
     if is_running(folder, held):
-        record = read_json(folder / RECORD)
+        record = read_json(folder / MANIFEST)
         died = "" if record["host"] == socket.gethostname() else "; if it has died there, try again in five minutes"
         who = "process {pid} on {host}".format(**record)
         raise UserError(f"{folder} is being trained by {who}; wait until it has ended, or end it{died}.")
@@ -108,22 +109,18 @@ def take_place(folder: Path) -> FileLock:
 
 
 def check_same(folder: Path, record: dict) -> None:
-    """Check that a resumed training has the base, the data, the flags and the number of processes it began with.
+    """Check that a resumed training is made from what it began with; else going on would give the weights of neither.
 
-    Raises UserError: it has not; going on would give the weights of neither.
+    Raises UserError: the base model, the training set, the processes or a flag is another.
     """
-    before = read_json(folder / RECORD)
-    begun, remedy = f"{folder} was begun", "restore that, or start again with FORCE=1"
-    processes = f"with {before['processes']} processes, not {record['processes']}"
-    parts = {"base": "from another base model", "data": "on other training data", "processes": processes}
-    for part, said in parts.items():
-        if before.get(part, record[part]) != record[part]:  # a record may be of an older version
-            raise UserError(f"{begun} {said}; {remedy}.")
-    old, new = flags(before["flags"]), flags(record["flags"])
-    for name in sorted((old.keys() | new.keys()) - FREE):
-        if old.get(name) != new.get(name):
-            was, now = (found.get(name, "not given") or "given" for found in (old, new))
-            raise UserError(f"{begun} with --{name} {was}, now it is {now}; {remedy}.")
+    before, now = (made["made_from"] for made in (read_json(folder / MANIFEST), record))
+    if others := differing(before, now):
+        name = others.partition(",")[0]
+        was, is_now = (found.get(name, "not given") for found in (before, now))
+        raise UserError(
+            f"{folder} was begun with other {others} ({name} was {was}, now it is {is_now}); "
+            "restore that, or start again with FORCE=1."
+        )
 
 
 def flags(words: list[str]) -> dict[str, str]:

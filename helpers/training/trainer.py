@@ -9,11 +9,11 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from transformers import BatchEncoding, TrainerControl
 from transformers.trainer_utils import rotate_checkpoints
 
-from helpers.base import UserError
+from helpers.base import UserError, writing
 from helpers.encoding.encoder import encode_texts
 from helpers.evaluation import average, score_queries
 from helpers.sampling import EvalSet
-from helpers.training.checkpoints import is_whole, mark_whole, writing
+from helpers.training.checkpoints import GO_ON, is_whole, mark_whole
 from helpers.training.dataset import Collator
 from helpers.training.grad_cache import cached_backward
 
@@ -72,7 +72,7 @@ class Trainer(EncoderOnlyEmbedderTrainer):
     def _save_checkpoint(self, model, trial) -> None:
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         limit, self.args.save_total_limit = self.args.save_total_limit, None
-        with writing(folder):
+        with writing(folder, f"free some space, then {GO_ON}"):
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
             self.args.save_total_limit = limit

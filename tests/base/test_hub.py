@@ -2,15 +2,14 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import BASE_MODEL, make_pairs
+from conftest import BASE_MODEL, environ_of, make_pairs
 from loopback_hub import BERT, BGE_M3, BGE_M3_COMMIT, MSMARCO, Fault
-
-from helpers.base.profile import ROOT
 
 MODEL = ("-c", BASE_MODEL)
 REFERENCE = ("-c", "import sys; from helpers.encoding.models import model_folder; print(model_folder(*sys.argv[1:]))")
@@ -23,21 +22,22 @@ CONFIGS = ["config.json", "tokenizer.json", "tokenizer_config.json"]
 
 
 @pytest.fixture
-def ask(articles_hub, tmp_path):
+def ask(articles_hub, tmp_path, project):
     """Return a function that runs Python with a cache of its own and the Hub on loopback for its Hub."""
     articles_hub.asked.clear()
     articles_hub.served.clear()
     articles_hub.faults.clear()
 
     def run(*words, **settings):
-        environ = os.environ | {"HF_ENDPOINT": articles_hub.url, "HF_HOME": str(tmp_path / "hf home")}
+        environ = environ_of(project, {}) | {"HF_ENDPOINT": articles_hub.url, "HF_HOME": str(tmp_path / "hf home")}
         environ |= {"PROFILE": "msmarco", "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_PROGRESS_BARS": "1"} | settings
         environ.pop("HF_TOKEN", None)
         return subprocess.run(
-            [sys.executable, *words], env=environ, cwd=ROOT, capture_output=True, text=True, check=False
+            [sys.executable, *words], env=environ, cwd="/", capture_output=True, text=True, check=False
         )
 
-    return run
+    yield run
+    shutil.rmtree(project / "ft_data" / "msmarco", ignore_errors=True)  # its pairs
 
 
 def test_a_model_is_fetched_once_and_no_more_than_is_read(ask, articles_hub):

@@ -233,7 +233,8 @@ def test_a_broken_encoding_leaves_nothing(tiny_bert, make_profile, monkeypatch):
     monkeypatch.setattr(Embedder, "encode", failing)
     with pytest.raises(UserError):
         embedder.encode_corpus(TEXTS)
-    assert not list((profile.output_dir / "vectors").iterdir())
+    assert not list((profile.output_dir / "vectors").glob("[!.]*"))
+    assert not list((profile.output_dir / "vectors").glob(".*.tmp"))
     monkeypatch.setattr(Embedder, "encode", encode)
     blocks = embedder.encode_corpus(TEXTS)  # four blocks of ten
     assert np.allclose(blocks, embedder.encode(TEXTS, 24), atol=1e-6)
@@ -244,3 +245,21 @@ def test_a_question_gets_the_instruction_and_is_not_kept(tiny_bert, make_profile
     embedder = make_embedder(tiny_bert, profile)
     assert np.allclose(embedder.encode_question(TEXTS[0]), embedder.encode_queries(TEXTS[:1]), atol=1e-6)
     assert len(list((profile.output_dir / "vectors").glob("*.npy"))) == 1
+
+
+def test_a_model_that_is_replaced_meanwhile_gets_no_vectors_of_the_old_one(tiny_bert, make_profile, tmp_path):
+    """In a notebook that is open while FORCE=1 trains another."""
+    folder = shutil.copytree(tiny_bert, tmp_path / "model")
+    loaded, late = (make_embedder(folder, make_profile()) for _ in range(2))
+    queries = loaded.encode_queries(TEXTS[:5])
+    assert late.settings.weights  # asked, as by vectors that are found on disk, and the model not loaded yet
+    weights = load_file(folder / "model.safetensors")
+    weights["embeddings.LayerNorm.bias"] += 1
+    save_file(weights, folder / "model.safetensors")
+    old = loaded.encode_corpus(TEXTS)
+    assert np.array_equal(loaded.encode_queries(TEXTS[:5]), queries)
+    with pytest.raises(UserError, match="has been replaced by another model; run this again from the start"):
+        late.encode_corpus(TEXTS[:7])
+    new = make_embedder(folder, make_profile())
+    assert not np.array_equal(new.encode_corpus(TEXTS), old)
+    assert np.allclose(new.encode_corpus(TEXTS), new.encode(TEXTS, 24), atol=1e-6)

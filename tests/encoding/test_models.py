@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from conftest import BASE_MODEL, environ_of
 from safetensors.numpy import load_file
 
 from helpers.base.errors import UserError
+from helpers.base.fingerprint import model_fingerprint
 from helpers.encoding import models
 from helpers.encoding.encoder import embedder_settings, load_model
 from helpers.encoding.models import base_model, load_encoder, model_folder
@@ -31,22 +33,38 @@ def test_the_cut_model_is_the_lower_layers(make_profile, tiny_bert):
 
     profile = make_profile(BASE_MODEL=tiny_bert, BASE_LAYERS=1)
     folder = base_model(profile)
-    assert folder.parent == profile.output_dir
-    assert folder.name.startswith("tiny-bert-first1-")
+    assert folder == profile.output_dir / profile.base_name
+    assert re.fullmatch("tiny-bert-[0-9a-f]{6}-first1", folder.name)
     whole, cut = AutoModel.from_pretrained(tiny_bert), AutoModel.from_pretrained(folder)
     ids = torch.tensor([[2, 7, 9, 3]])
     with torch.no_grad():
         hidden = whole.eval()(ids, output_hidden_states=True).hidden_states[1]
         assert torch.equal(cut.eval()(ids).last_hidden_state, hidden)
+    time = (folder / "model.safetensors").stat().st_mtime_ns
     assert base_model(profile) == folder
+    assert (folder / "model.safetensors").stat().st_mtime_ns == time
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
+def test_a_cut_model_is_made_again_when_its_source_is_another(make_profile, tiny_bert, certain_bert, tmp_path, capsys):
+    source = shutil.copytree(tiny_bert, tmp_path / "model")
+    profile = make_profile(BASE_MODEL=source, BASE_LAYERS=1)
+    folder = base_model(profile)
+    shutil.copy(certain_bert / "config.json", source)
+    assert base_model(profile) == folder
+    assert json.loads((folder / "config.json").read_text())["hidden_dropout_prob"] == 0
+    said = f"output/test/{folder.name} is made again: it was made from other base model.\n"
+    assert capsys.readouterr().out == said
+
+
 def test_another_model_of_the_same_name_is_cut_anew(make_profile, tiny_bert, certain_bert, tmp_path):
-    folders = []
+    folders, models_of = [], set()
     for base in (tiny_bert, certain_bert):
         same_name = shutil.copytree(base, tmp_path / base.name / "model")
-        folders.append(base_model(make_profile(BASE_MODEL=same_name, BASE_LAYERS=1)))
+        profile = make_profile(BASE_MODEL=same_name, BASE_LAYERS=1)
+        folders.append(base_model(profile))
+        models_of.add(profile.tuned_model(10))
+    assert len(models_of) == 2
     configs = [json.loads((folder / "config.json").read_text())["hidden_dropout_prob"] for folder in folders]
     assert configs == [0.1, 0.0]
 
@@ -127,3 +145,16 @@ def test_each_model_gets_what_it_was_trained_with(make_profile, tiny_bert):
     raw, reference = embedder_settings(profile, "raw"), embedder_settings(profile, "reference")
     assert (raw.pooling, raw.instruction, raw.query_max_len) == ("cls", profile.instruction, 24)
     assert (reference.pooling, reference.instruction, reference.query_max_len) == ("mean", "", 256)
+
+
+def test_what_no_one_reads_does_not_make_it_another_model(tiny_bert, tmp_path):
+    folder = shutil.copytree(tiny_bert, tmp_path / "model")
+    before = model_fingerprint(folder)
+    for name in ("vocab.txt", "pytorch_model.bin", "README.md"):  # of another program, in a cache that they share
+        (folder / name).write_text("more")
+    assert model_fingerprint(folder) == before
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content + b" ")
+        assert model_fingerprint(folder) != before
+        (folder / name).write_bytes(content)

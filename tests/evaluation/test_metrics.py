@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from helpers.base.errors import UserError
 from helpers.base.trec import ranking, read_qrels, read_run, write_run
-from helpers.evaluation.metrics import MEASURES, article_metrics, article_report, average, score_files, score_queries
+from helpers.evaluation.metrics import MEASURES, article_metrics, average, score_files, score_queries
 
 QRELS = {
     "several": {"d1": 1, "d2": 1, "d3": 1},  # one of three found, at rank 1
@@ -178,24 +178,6 @@ def test_the_articles_measures_are_those_of_its_code(hits, missed):
         assert found[f"recall@{k}"] == pytest.approx(np.mean(recalls))
         ndcg = ndcg_score(np.array(hits, int), [list(scores.values()) for scores in run.values()], k=k)
         assert found[f"ndcg@{k}"] == pytest.approx(ndcg)
-
-
-def test_all_saved_runs_as_the_article_scores_them(make_profile):
-    profile = make_profile()
-    with pytest.raises(UserError, match="There are no runs in .*; run notebooks 03 to 06 first"):
-        article_report(profile)
-    qrels = profile.data_dir / "qrels.trec"
-    qrels.parent.mkdir(parents=True)
-    qrels.write_text("".join(f"{q} 0 {d} {r}\n" for q, docs in QRELS.items() for d, r in docs.items()))
-    for name in ("raw", "neg10"):
-        write_run(profile.output_dir / "runs" / f"{name}.trec", RUN, name)
-    lines = article_report(profile).splitlines()
-    expected = [f"{name}\t{value:.4f}" for name, value in article_metrics(QRELS, RUN).items()]
-    assert lines == [f"{model}\t{line}" for model in ("neg10", "raw") for line in expected]
-    assert score_files(qrels, profile.output_dir / "runs" / "raw.trec", article=True).splitlines() == expected
-    write_run(profile.output_dir / "runs" / "other.trec", {"elsewhere": {"d1": 1.0}}, "other")
-    with pytest.raises(UserError, match="other.trec has no query in common with the qrels"):
-        article_report(profile)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 import json
+import os
 from dataclasses import replace
 
 import pytest
+from conftest import write_jsonl
 
 from helpers.base.errors import UserError
-from helpers.sampling.eval_set import build_eval_rows, corpus_rows, load_eval_set, save_eval_set
+from helpers.sampling.eval_set import EVAL_MANIFEST, load_eval_set, save_eval_set
 
 TRAIN = [{"id": "q1", "query": "one", "positive": ["Alpha beta", "gamma delta epsilon"]}]
 EVALUATION = [
@@ -14,9 +16,7 @@ EVALUATION = [
 
 
 def save(profile):
-    return save_eval_set(
-        build_eval_rows(EVALUATION, profile.instruction), corpus_rows(TRAIN + EVALUATION), profile.data_dir
-    )
+    return save_eval_set(EVALUATION, TRAIN + EVALUATION, profile)
 
 
 def test_each_distinct_passage_stands_once(make_profile):
@@ -53,36 +53,82 @@ def test_fingerprint_sees_every_change(make_profile):
 
 def test_missing_and_broken_files_are_one_sentence(make_profile):
     profile = make_profile()
-    with pytest.raises(
-        UserError, match="eval_dataset.json cannot be read .*; run notebooks/02_build_eval_dataset.ipynb first"
-    ):
+    none = "There is no whole evaluation set in .*; run notebooks/02_build_eval_dataset.ipynb first"
+    with pytest.raises(UserError, match=none):
         load_eval_set(profile.data_dir)
-    save(profile)
+    for name in ("eval_dataset.json", "corpus.jsonl", "qrels.trec"):
+        path = save(profile) and profile.data_dir / name
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1])
+        with pytest.raises(UserError, match=none):
+            load_eval_set(profile.data_dir)
+        path.unlink()
+        with pytest.raises(UserError, match=none):
+            load_eval_set(profile.data_dir)
+        save(profile)
+        assert path.read_bytes() == whole
     path = profile.data_dir / "eval_dataset.json"
-    path.write_text('{"id": "q9", "query": "q", "pos": ["elsewhere"]}\n')
-    with pytest.raises(UserError, match="queries, corpus and qrels.trec are not of one build; run notebooks/02"):
-        load_eval_set(profile.data_dir)
-    path.write_text('{"id": "q9"}\n')
+    rest = '{"id": "q9"}'
+    path.write_text(rest + " " * (path.stat().st_size - len(rest)))  # of the size that it should have
     with pytest.raises(UserError, match="line 1: 'id' or 'query' is missing"):
         load_eval_set(profile.data_dir)
+
+
+def test_it_is_made_again_when_something_else_is_asked_for(make_profile, capsys, monkeypatch):
+    profile = make_profile()
     save(profile)
-    (profile.data_dir / "qrels.trec").write_text("q2 0 d1 1\nq3 0 d99 1\n")
-    with pytest.raises(UserError, match="not of one build"):
-        load_eval_set(profile.data_dir)
+    times = [path.stat().st_mtime_ns for path in sorted(profile.data_dir.glob("[!.]*"))]
+    save(profile)
+    assert [path.stat().st_mtime_ns for path in sorted(profile.data_dir.glob("[!.]*"))] == times
+    assert capsys.readouterr().out == ""
+    save_eval_set(EVALUATION[:1], TRAIN + EVALUATION, profile)
+    assert capsys.readouterr().out == "ft_data/test/eval_dataset.json is made again: it was made from other queries.\n"
+    save_eval_set(EVALUATION[:1], EVALUATION, profile)
+    assert "it was made from other passages.\n" in capsys.readouterr().out
+    save_eval_set(EVALUATION[:1], EVALUATION, make_profile(INSTRUCTION="ask: "))
+    assert "it was made from other INSTRUCTION.\n" in capsys.readouterr().out
+    save_eval_set(EVALUATION[:1], EVALUATION[::-1], make_profile(INSTRUCTION="ask: "))
+    assert "it was made from other passages.\n" in capsys.readouterr().out
+    monkeypatch.setattr("helpers.sampling.eval_set.code_of", lambda file: "another")
+    save_eval_set(EVALUATION[:1], EVALUATION[::-1], make_profile(INSTRUCTION="ask: "))
+    assert "it was made from other code.\n" in capsys.readouterr().out
+    os.unlink(profile.data_dir / EVAL_MANIFEST)
+    save(profile)
+    assert capsys.readouterr().out == ""  # nothing whole was there
 
 
 def test_a_positive_outside_the_corpus_is_one_sentence_and_writes_no_qrels(make_profile):
     profile = make_profile()
     with pytest.raises(UserError, match="A positive of query q2 is not in the corpus"):
-        save_eval_set(build_eval_rows(EVALUATION, profile.instruction), corpus_rows(TRAIN), profile.data_dir)
+        save_eval_set(EVALUATION, TRAIN, profile)
     assert not (profile.data_dir / "qrels.trec").exists()
+    assert not (profile.data_dir / EVAL_MANIFEST).exists()
 
 
-def test_distractors_change_the_fingerprint_and_nothing_else(make_profile):
+def test_distractors_change_the_fingerprint_and_nothing_else(make_profile, tmp_path, capsys):
     profile = make_profile()
     before = save(profile)
     fingerprint = before.fingerprint
-    rows = corpus_rows(TRAIN + EVALUATION, ["nu xi omicron", "ALPHA beta"])
-    after = save_eval_set(build_eval_rows(EVALUATION, profile.instruction), rows, profile.data_dir)
+    more = write_jsonl(tmp_path / "more.jsonl", [{"text": "nu xi omicron"}, {"text": "ALPHA beta"}])
+    after = save(make_profile(DISTRACTORS=more))
+    assert "it was made from other DISTRACTORS.\n" in capsys.readouterr().out
     assert (len(after.corpus), after.qrels) == (5, before.qrels)
     assert after.fingerprint != fingerprint
+    write_jsonl(more, [{"text": "nu xi omicron"}, {"text": "pi rho"}])
+    assert save(make_profile(DISTRACTORS=more)).corpus["d6"] == "pi rho"
+    assert save(profile).fingerprint == fingerprint
+    assert capsys.readouterr().out.count("it was made from other DISTRACTORS.\n") == 2
+
+
+def test_files_that_do_not_fit_together_are_one_sentence(make_profile):
+    """Edited by hand, to the size that they had."""
+    profile = make_profile()
+    save(profile)
+    qrels, queries = profile.data_dir / "qrels.trec", profile.data_dir / "eval_dataset.json"
+    for path, before, after in ((qrels, "q3 0", "q2 0"), (queries, '"q3"', '"q9"'), (qrels, "d4", "d9")):
+        text = path.read_text()
+        path.write_text(text.replace(before, after))
+        assert path.read_text() != text
+        with pytest.raises(UserError, match="run notebooks/02"):
+            load_eval_set(profile.data_dir)
+        path.write_text(text)

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pandas as pd
 import pytest
@@ -125,3 +126,65 @@ def test_rows_of_one_query_are_united():
     pairs = [{"id": "1", "query": "Q", "positive": ["a"]}, {"id": "2", "query": "q ", "positive": ["A", "b"]}]
     assert merge_queries(pairs) == [{"id": "1", "query": "Q", "positive": ["a", "b"]}]
     assert pairs[0]["positive"] == ["a"]
+
+
+def test_pairs_are_read_once_and_again_when_the_source_or_a_setting_is_another(
+    make_profile, tmp_path, capsys, monkeypatch
+):
+    source = write_jsonl(tmp_path / "a.jsonl", make_pairs(50))
+    profile = make_profile(DATASET=source, MAX_PAIRS=0, SPLIT_SEED=1)
+    pairs, path = load_pairs(profile), profile.data_dir / "pairs.jsonl"
+    time = path.stat().st_mtime_ns
+    os.utime(source, (0, 0))
+    assert load_pairs(make_profile(DATASET=source, MAX_PAIRS=0)) == pairs  # the seed draws nothing without MAX_PAIRS
+    assert (path.stat().st_mtime_ns, capsys.readouterr().out) == (time, "")
+    load_pairs(make_profile(DATASET=source, MAX_PAIRS=10))
+    place = f"ft_data/{profile.run_name}/pairs.jsonl is made again: it was made from other"
+    assert capsys.readouterr().out == f"{place} MAX_PAIRS.\n"
+    load_pairs(make_profile(DATASET=source, MAX_PAIRS=0, FIX_TEXT=1))
+    assert capsys.readouterr().out == f"{place} FIX_TEXT, MAX_PAIRS.\n"
+    assert load_pairs(profile) == pairs
+    capsys.readouterr()
+    write_jsonl(source, make_pairs(51))
+    assert len(load_pairs(profile)) == 51
+    assert capsys.readouterr().out == f"{place} content.\n"
+    monkeypatch.setattr("helpers.sampling.pairs.code_of", lambda file: "another")
+    load_pairs(profile)
+    assert capsys.readouterr().out == f"{place} code.\n"
+
+
+def test_a_bad_row_leaves_no_pairs(make_profile, tmp_path):
+    source = write_jsonl(tmp_path / "a.jsonl", make_pairs(5))
+    profile = make_profile(DATASET=source)
+    load_pairs(profile)
+    write_jsonl(source, [*make_pairs(5), {"query": "q"}])
+    for _ in range(2):
+        with pytest.raises(UserError, match="line 6"):
+            load_pairs(profile)
+
+
+def test_the_same_name_in_two_folders_is_not_the_same_data(make_profile, tmp_path):
+    sources = [write_jsonl(tmp_path / folder / "pairs.jsonl", make_pairs(5)[n:]) for n, folder in enumerate("ab")]
+    one, other = (make_profile(DATASET=source) for source in sources)
+    assert one.data_dir != other.data_dir
+    assert (len(load_pairs(one)), len(load_pairs(other)), len(load_pairs(one))) == (5, 4, 5)
+
+
+def test_docstrings_of_other_versions_are_read_again(make_profile, capsys, monkeypatch):
+    from importlib.metadata import version
+
+    from helpers.sampling import pairs
+    from helpers.sampling.docstrings import PACKAGES, package_versions
+
+    found = package_versions()
+    assert f"numpy-{version('numpy')}" in found.split()
+    assert f"sklearn-{version('scikit-learn')}" in found.split()
+    assert len(found.split()) == len(PACKAGES)
+    rows = [{"query": f"q {i}", "positive": [f"p {i}"]} for i in range(3)]
+    monkeypatch.setattr(pairs, "docstring_pairs", lambda: rows)
+    assert len(load_pairs(make_profile())) == 3
+    rows.pop()
+    assert len(load_pairs(make_profile())) == 3
+    monkeypatch.setattr(pairs, "package_versions", lambda: found.replace("numpy-", "numpy-9"))
+    assert len(load_pairs(make_profile())) == 2
+    assert capsys.readouterr().out == "ft_data/test/pairs.jsonl is made again: it was made from other source.\n"

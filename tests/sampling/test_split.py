@@ -2,15 +2,15 @@ import json
 
 import datasets
 import pytest
-from conftest import make_pairs, write_jsonl
+from conftest import make_pairs
 from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.base.clock import timed
 from helpers.base.errors import UserError
 from helpers.sampling.split import held_rows, negative_pool, sample_negatives, split_pairs
-from helpers.sampling.texts import normalise
-from helpers.sampling.training_set import save_training_rows, training_rows
+from helpers.sampling.texts import normalise, text_id
+from helpers.sampling.training_set import TrainingSet, save_training_set, training_rows
 
 texts = st.text(alphabet="abAB \t", min_size=1, max_size=3).filter(str.strip)
 positives = st.lists(st.lists(texts, min_size=1, max_size=3), min_size=1, max_size=20)
@@ -20,13 +20,17 @@ def pairs_of(positive_lists):
     return [{"id": f"q{i}", "query": str(i), "positive": texts} for i, texts in enumerate(positive_lists)]
 
 
+def ids_of(positive_lists):
+    return [[text_id(text) for text in texts] for texts in positive_lists]
+
+
 @given(positives, st.integers(1, 8), st.integers(0, 3))
 def test_negatives_are_distinct_and_never_a_positive(positive_lists, neg_num, seed):
     pool = negative_pool(pairs_of(positive_lists), [])
-    sampled = sample_negatives(positive_lists, pool, neg_num, seed)
-    assert sampled == sample_negatives(positive_lists, pool, neg_num, seed)
-    for own, negatives in zip(positive_lists, sampled, strict=True):
-        keys = [normalise(text) for text in negatives]
+    sampled = list(sample_negatives(ids_of(positive_lists), ids_of([pool])[0], neg_num, seed))
+    assert sampled == list(sample_negatives(ids_of(positive_lists), ids_of([pool])[0], neg_num, seed))
+    for own, places in zip(positive_lists, sampled, strict=True):
+        keys = [normalise(pool[place]) for place in places]
         others = {normalise(text) for text in pool} - {normalise(text) for text in own}
         assert len(set(keys)) == len(keys) == min(neg_num, len(others))
         assert set(keys) <= others
@@ -54,17 +58,16 @@ def make_profile_once():
 
 
 def test_negatives_are_uniform():
-    pool = [str(i) for i in range(5)]
-    counts = dict.fromkeys(pool, 0)
-    for row in sample_negatives([["0"]] * 8000, pool, 2, seed=0):
-        for text in row:
-            counts[text] += 1
-    assert counts.pop("0") == 0
+    counts = dict.fromkeys(range(5), 0)
+    for row in sample_negatives([[10]] * 8000, range(10, 15), 2, seed=0):
+        for place in row:
+            counts[place] += 1
+    assert counts.pop(0) == 0
     assert all(abs(count - 4000) < 200 for count in counts.values()), counts  # four standard deviations are 179
 
 
 def test_groups_join_through_shared_passages():
-    rows = [["a", "b"], ["c"], ["B "], ["d"], ["c", "a"]]
+    rows = ids_of([["a", "b"], ["c"], ["B "], ["d"], ["c", "a"]])
     assert [held_rows(rows, count, seed=0) for count in (0, 1, 3, 5)] == [set(), {3}, {3}, {0, 1, 2, 3, 4}]
     assert sorted(map(sorted, (held_rows(rows, 4, seed) for seed in (0, 1)))) == [[0, 1, 2, 4], [3]]
 
@@ -96,27 +99,63 @@ def test_a_split_that_leaves_a_side_empty_is_one_sentence():
 def test_fifty_negatives_for_the_articles_queries_take_under_two_seconds():
     positive_lists = [[f"passage {i} " * 50] for i in range(6980)]
     pool = negative_pool(pairs_of(positive_lists), [])
-    negatives, seconds = timed(sample_negatives, positive_lists, pool, 50, 42)
-    assert {len(row) for row in negatives} == {50}
+    rows, seconds = timed(lambda: list(training_rows(pairs_of(positive_lists), pool, 50, "", 42)))
+    assert {len(row["neg"]) for row in rows} == {50}
     assert seconds < 2
 
 
-def test_training_file(make_profile, tmp_path):
-    path = write_jsonl(tmp_path / "p.jsonl", make_pairs(12))
-    profile = make_profile(DATASET=path)
-    pairs = [pair | {"id": f"q{i}"} for i, pair in enumerate(make_pairs(12))]
-    rows = training_rows(pairs, negative_pool(pairs, []), 5, profile.instruction, profile.negatives_seed)
-    said = save_training_rows(rows, 5, profile.training_file(5))
+@pytest.fixture
+def pairs():
+    return [pair | {"id": f"q{i}"} for i, pair in enumerate(make_pairs(12))]
+
+
+def test_training_file(make_profile, pairs):
+    profile = make_profile()
+    said = save_training_set(pairs, negative_pool(pairs, []), 5, profile)
     saved = [json.loads(line) for line in profile.training_file(5).read_text().splitlines()]
-    assert saved == rows
+    assert saved == list(training_rows(pairs, negative_pool(pairs, []), 5, profile.instruction, profile.negatives_seed))
     assert list(saved[0]) == ["query", "pos", "neg", "id", "prompt"]
     assert saved[0]["prompt"] == profile.instruction
-    assert "fewer" not in said
+    assert said == "ft_data/test/training_neg_5.json: 12 queries with 5 negatives each, 0.0 MB"
+    read = TrainingSet(profile.training_file(5), profile.instruction, 6)
+    assert list(read) == saved
+    for number, row in enumerate(saved):
+        query, positives, negatives = read.ids(number)
+        assert [query, *positives, *negatives] == ids_of([[row["query"], *row["pos"], *row["neg"]]])[0]
+    part = read.chosen([3, 1], {1: ["another"]})
+    assert list(part) == [saved[3], saved[1] | {"neg": ["another"]}]
+    assert (len(part), part.ids(0), len(read)) == (2, read.ids(3), 12)
+
+
+def test_a_training_file_is_made_again_when_something_else_is_asked_for(make_profile, pairs, capsys, monkeypatch):
+    pool = negative_pool(pairs, [])
+    said = save_training_set(pairs, pool, 5, make_profile())
+    path = make_profile().training_file(5)
+    before, time = path.read_bytes(), path.stat().st_mtime_ns
+    assert save_training_set(pairs, pool, 5, make_profile(BATCH_SIZE=3)) == said
+    assert path.stat().st_mtime_ns == time
+    assert capsys.readouterr().out == ""
+    for names, (train, passages, settings) in {
+        "NEGATIVES_SEED": (pairs, pool, {"NEGATIVES_SEED": 1}),
+        "INSTRUCTION, NEGATIVES_SEED": (pairs, pool, {"INSTRUCTION": "ask: "}),
+        "passages, INSTRUCTION": (pairs, pool[:-1], {}),
+        "queries, passages": (pairs[:-1], pool, {}),
+    }.items():
+        save_training_set(train, passages, 5, make_profile(**settings))
+        line = f"ft_data/test/training_neg_5.json is made again: it was made from other {names}.\n"
+        assert capsys.readouterr().out == line
+        assert path.read_bytes() != before
+    save_training_set(pairs, pool, 5, make_profile())
+    assert path.read_bytes() == before
+    capsys.readouterr()
+    monkeypatch.setattr("helpers.sampling.training_set.code_of", lambda file: "another")
+    save_training_set(pairs, pool, 5, make_profile())
+    assert capsys.readouterr().out.endswith("it was made from other code.\n")
 
 
 def test_a_short_list_is_said_not_filled(make_profile):
     pairs = pairs_of([["a"], ["b", "c"], ["d"]])
-    rows = training_rows(pairs, negative_pool(pairs, []), 3, make_profile().instruction, seed=1)
-    assert [len(row["neg"]) for row in rows] == [3, 2, 3]
-    said = save_training_rows(rows, 3, make_profile().training_file(3))
+    profile = make_profile(NEGATIVES_SEED=1)
+    said = save_training_set(pairs, negative_pool(pairs, []), 3, profile)
+    assert [len(row["neg"]) for row in TrainingSet(profile.training_file(3), profile.instruction)] == [3, 2, 3]
     assert "1 of them have fewer than 3 negatives, the fewest 2" in said

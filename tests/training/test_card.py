@@ -7,6 +7,7 @@ import pytest
 
 from helpers.base.errors import UserError
 from helpers.base.files import write_json, write_jsonl
+from helpers.base.manifest import MANIFEST
 from helpers.encoding.settings import read_embedder
 from helpers.evaluation.metrics import score_queries
 from helpers.evaluation.results import save_result
@@ -14,7 +15,6 @@ from helpers.sampling.eval_set import EvalSet
 from helpers.training.card import write_card
 from helpers.training.curve import loss_file
 from helpers.training.publish import publish
-from helpers.training.record import RECORD
 
 FLAGS = {
     "query_max_len": 24,
@@ -40,7 +40,8 @@ def trained(make_profile, tiny_embedder, tmp_path, monkeypatch):
     shutil.copytree(tiny_embedder, folder)
     command = ["--output_dir", str(folder), "--model_name_or_path", "/somewhere/else/tiny-bert"]
     command += ["--query_instruction_for_retrieval", "ask: ", "--resume_from_checkpoint", "x"]
-    write_json(folder / RECORD, {"processes": 2, "data": ["ab" * 32], "flags": command, "host": "secret"})
+    made_from = {"base model": "cd" * 8, "training set": "ab" * 32, "processes": 2}
+    write_json(folder / MANIFEST, {"made_from": made_from, "flags": command, "host": "secret"})
     write_jsonl(loss_file(folder), [{"step": 9, "of": 9, "loss": 1.25}, {"step": 9, "of": 9, "ndcg@10": 0.5}])
     (folder / "checkpoint-9").mkdir()
     (folder / "checkpoint-9" / "optimizer.pt").write_bytes(b"moments")
@@ -74,7 +75,7 @@ def test_the_card(trained):
     assert "abababababababab" in card.text
     assert "1.2500 at step 9" in card.text
     assert "torchrun --nproc_per_node 2 -m helpers.training.finetune" in card.text
-    assert "  --output_dir output/test/tiny-bert_neg10" in card.text
+    assert f"  --output_dir output/test/{trained.base_name}_neg10 \\\n" in card.text
     assert "--query_instruction_for_retrieval 'ask: '" in card.text
     assert "--model_name_or_path tiny-bert" in card.text
     assert "resume" not in card.text
@@ -104,7 +105,7 @@ def test_publish(trained, monkeypatch, capsys):
     assert create == ("create", "me/mine", True, True)
     names = set(upload["allow_patterns"])
     assert {"README.md", "model.safetensors", "modules.json", "1_Pooling/config.json", "tokenizer.json"} <= names
-    assert not any(name.startswith(("checkpoint", "run.json", "loss")) for name in names)
+    assert not any(name.startswith(("checkpoint", MANIFEST, "loss", ".")) for name in names)
     assert all(f"  {name}\n" in said for name in names)
 
     class Refusing(Client):

@@ -15,10 +15,10 @@ import pytest
 from conftest import environ_of, make_pairs, make_rows, run_bash, write_jsonl
 from safetensors.numpy import load_file
 
-from helpers.base.profile import ROOT
+from helpers.base.manifest import MANIFEST
+from helpers.base.profile import ROOT, load_profile
 from helpers.training.checkpoints import is_whole, last_whole
 from helpers.training.curve import read_points
-from helpers.training.record import RECORD
 
 pytestmark = pytest.mark.slow
 
@@ -28,13 +28,14 @@ class Run:
 
     def __init__(self, project, name, model, tmp_path, **settings):
         pairs = write_jsonl(tmp_path / f"{name} with space.jsonl", [])
-        run_name = f"test-{pairs.stem}"
         self.script = project / "finetune_neg10.sh"
-        self.data = write_jsonl(project / "ft_data" / run_name / "training_neg_10.json", make_rows(40, 10))
-        self.output = project / "output" / run_name
-        self.folder = self.output / f"{model.name}_neg10"
         self.settings = {"PROFILE": "test", "DATASET": pairs, "BASE_MODEL": model, "BASE_LAYERS": 0}
         self.settings |= {"INSTRUCTION": "ask: ", "POOLING": "mean", "LOGGING_STEPS": 1, **settings}
+        self.profile = load_profile("test", {key: str(value) for key, value in self.settings.items()})
+        self.data = project / "ft_data" / self.profile.run_name / "training_neg_10.json"
+        write_jsonl(self.data, make_rows(40, 10))
+        self.output = project / "output" / self.profile.run_name
+        self.folder = self.output / self.profile.tuned_model(10).name
 
     def bash(self, **more):
         return run_bash(self.script, **self.settings | more)
@@ -81,7 +82,7 @@ class Run:
         return [entry["grad_norm"] for entry in state["log_history"] if "grad_norm" in entry]
 
     def pid(self):
-        return json.loads((self.folder / RECORD).read_text())["pid"]
+        return json.loads((self.folder / MANIFEST).read_text())["pid"]
 
 
 @pytest.fixture(scope="module")
@@ -136,12 +137,15 @@ def unbroken(new_run, tiny_bert):
 
 def test_the_log_is_for_people(unbroken):
     run, done = unbroken
-    overrides, audited, *lines = done.stdout.splitlines()
+    overrides, folders, audited, *lines = done.stdout.splitlines()
+    assert folders.startswith(
+        f"folders    {run.data.parent}, {run.output}, with models named {run.profile.base_name}_neg"
+    )
     assert audited.startswith("audit      ")
     assert all(f"{key}={value}" in overrides for key, value in run.settings.items() if key != "PROFILE")
     assert lines == (run.output / "finetune_neg10.log").read_text().splitlines()
     assert "\r" not in done.stdout
-    assert max(map(len, lines)) < 120
+    assert max(map(len, lines[:-1])) < 120  # the last one has a path
     pattern = r"step +\d+/30   loss \d+\.\d{4}   lr \d\.\de[-+]\d\d   \d+\.\d examples/s   \d+:\d\d left"
     assert lines[0].endswith(f" {run.pid()}")
     assert all(re.fullmatch(pattern, line) for line in lines[1:-1])
@@ -168,7 +172,7 @@ def test_the_plan_is_what_happens(unbroken):
 def test_the_finished_model(unbroken):
     run, _ = unbroken
     names = {path.name for path in run.folder.iterdir()}
-    assert {"modules.json", "model.safetensors", "README.md", "loss.jsonl", "run.json", "1_Pooling"} <= names
+    assert {"modules.json", "model.safetensors", "README.md", "loss.jsonl", "made.json", "1_Pooling"} <= names
     assert {name for name in names if name.startswith("checkpoint")} == {"checkpoint-28", "checkpoint-30"}
     assert not any(name.startswith(".") for name in names)
     assert "--learning_rate 0.01" in (run.folder / "README.md").read_text()
@@ -191,7 +195,7 @@ def test_resume_after_a_kill_between_two_checkpoints_and_a_move(unbroken, new_ru
         "killed", tiny_bert, **{key: unbroken[0].settings[key] for key in ("EPOCHS", "SAVE_STEPS", "LEARNING_RATE")}
     )
     process = run.start()
-    run.wait(lambda: len(run.losses() if (run.folder / RECORD).exists() else []) >= step)
+    run.wait(lambda: len(run.losses() if (run.folder / MANIFEST).exists() else []) >= step)
     os.kill(run.pid(), signal.SIGKILL)
     _, errors = process.communicate(timeout=60)
     assert process.returncode
@@ -253,7 +257,7 @@ def test_cross_device_negatives_are_those_of_one_large_batch(new_run, large, chu
         "tokenizer_config.json",
         "trainer_state.json",
         "training_args.bin",
-        "whole.json",
+        "made.json",
     }
 
 
@@ -288,7 +292,7 @@ def test_scripts_started_at_once(new_run, tiny_bert):
     statuses = [process.returncode for process in processes]
     assert sorted(statuses[:2]) == [0, 2], errors
     assert statuses[2] == 0, errors
-    folders = [run.output / f"tiny-bert-first1_neg{neg_num}" for neg_num in (10, 50)]
+    folders = [run.output / run.profile.tuned_model(neg_num).name for neg_num in (10, 50)]
     refusal = errors[statuses.index(2)]
     assert (refusal.startswith(f"error: {folders[0]} "), len(refusal.splitlines())) == (True, 1)
     log = (run.output / "finetune_neg10.log").read_text()
@@ -297,15 +301,14 @@ def test_scripts_started_at_once(new_run, tiny_bert):
     for folder in folders:
         assert (folder / "modules.json").exists()
         assert [point["step"] for point in read_points(folder) if "ndcg@10" in point][:2] == [4, 8]
-    [cut] = run.output.glob("tiny-bert-first1-*")
-    names = {".neg10.lock", ".neg50.lock", cut.name, *(folder.name for folder in folders)}
+    names = {".neg10.lock", ".neg50.lock", run.profile.base_name, *(folder.name for folder in folders)}
     assert {path.name for path in run.output.iterdir()} == names | {"finetune_neg10.log", "finetune_neg50.log"}
 
 
 def test_a_killed_process_of_two_ends_the_other_with_a_sentence(new_run):
     run = new_run("widow")
     process = run.start(NPROC=2, EPOCHS=400)
-    run.wait(lambda: (run.folder / RECORD).exists() and run.losses())
+    run.wait(lambda: (run.folder / MANIFEST).exists() and run.losses())
     workers = [
         p for p in psutil.Process(process.pid).children(recursive=True) if "helpers.training.finetune" in p.cmdline()
     ]
@@ -346,7 +349,7 @@ def test_a_full_disk_is_one_sentence(new_run):
         pytest.skip("mounts are not allowed here")
     try:
         process = run.start(EPOCHS=100)
-        run.wait(lambda: (run.folder / RECORD).exists() and run.losses())
+        run.wait(lambda: (run.folder / MANIFEST).exists() and run.losses())
         with (run.output / "filler").open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
             while True:
                 file.write(bytes(4096))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,12 +13,14 @@ from filelock import FileLock
 from helpers.base.clock import clock
 from helpers.base.errors import UserError
 from helpers.base.files import write_json
+from helpers.base.fingerprint import file_fingerprint
+from helpers.base.manifest import MANIFEST
 from helpers.base.profile import ROOT
 from helpers.training import curve
 from helpers.training.checkpoints import GO_ON
 from helpers.training.curve import follow, loss_file, plot_points
 from helpers.training.log import Log, keep_log
-from helpers.training.record import RECORD, check_place, check_same, flags, is_running, make_record
+from helpers.training.record import check_place, check_same, flags, is_running, make_record
 
 AGENT = [
     "E1124 16:49:19.385000 4454 torch/distributed/elastic/multiprocessing/api.py:882] failed (exitcode: {code}) "
@@ -29,6 +32,12 @@ AGENT = [
     "============================================================\n",
     "Root Cause (first observed failure):\n",
 ]
+
+
+@pytest.fixture(autouse=True)
+def no_flags(monkeypatch):
+    """Keep the flags of whoever runs the tests out of the records."""
+    monkeypatch.setattr(sys, "argv", ["finetune"])
 
 
 def shown(lines):
@@ -98,57 +107,85 @@ def test_flags():
     assert flags(words) == {"a": "1", "instruction": "ends in: ", "empty": "", "list": "x y", "alone": ""}
 
 
-def test_a_resume_must_be_of_the_same_run(tmp_path, tiny_bert, tiny_m3, monkeypatch):
+@pytest.fixture
+def record(tmp_path, tiny_bert, monkeypatch):
+    """Return a function that makes the record of a training with flags, on a file that one may change."""
     data = tmp_path / "training.json"
     data.write_text("one\n")
 
-    def record(*words, base=tiny_bert, processes=1):
+    def make(*words, base=tiny_bert, processes=1):
         monkeypatch.setattr(sys, "argv", ["finetune", *words])
-        return make_record(str(base), [str(data)], processes)
+        return make_record(str(base), file_fingerprint(data), processes)
 
-    write_json(tmp_path / RECORD, record("--learning_rate", "1e-3", "--logging_steps", "5", "--output_dir", "a"))
-    check_same(tmp_path, record("--learning_rate", "1e-3", "--output_dir", "b", "--resume_from_checkpoint", "x"))
-    with pytest.raises(UserError, match="--learning_rate 1e-3, now it is 2e-3; restore that, or .* FORCE=1"):
-        check_same(tmp_path, record("--learning_rate", "2e-3"))
-    with pytest.raises(UserError, match="--fp16 not given, now it is given"):
-        check_same(tmp_path, record("--learning_rate", "1e-3", "--fp16"))
-    with pytest.raises(UserError, match="with 1 processes, not 2"):
-        check_same(tmp_path, record("--learning_rate", "1e-3", processes=2))
-    with pytest.raises(UserError, match="from another base model"):
-        check_same(tmp_path, record("--learning_rate", "1e-3", base=tiny_m3))
-    older = {key: value for key, value in record().items() if key != "base"}  # an older version wrote none
-    write_json(tmp_path / RECORD, older)
-    check_same(tmp_path, record())
-    data.write_text("two\n")
-    with pytest.raises(UserError, match="other training data"):
-        check_same(tmp_path, record("--learning_rate", "1e-3"))
+    return make
+
+
+def test_a_resume_must_be_of_the_same_run(tmp_path, tiny_bert, tiny_m3, record):
+    """Base, data, processes and flags; not what is said or kept on the way, nor where things are."""
+    begun = ["--learning_rate", "1e-3", "--logging_steps", "5", "--save_steps", "4", "--output_dir", "a"]
+    begun += ["--train_data", "x"]
+    write_json(tmp_path / MANIFEST, record(*begun))
+    resumed = "--learning_rate 1e-3 --output_dir b --save_steps 9 --report_to none"
+    resumed = [*resumed.split(), "--resume_from_checkpoint", "x"]
+    moved = shutil.copytree(tiny_bert, tmp_path / "elsewhere")
+    check_same(tmp_path, record(*resumed))
+    check_same(tmp_path, record(*resumed, "--model_name_or_path", str(moved), base=moved))
+
+    def refused(names, first, *words, **other):
+        with pytest.raises(UserError, match=r"^[^;]+\); restore that, or start again with FORCE=1.$") as error:
+            check_same(tmp_path, record(*words, **other))
+        assert str(error.value).startswith(f"{tmp_path} was begun with other {names} ({first}")
+
+    same = ("--learning_rate", "1e-3")
+    refused("--learning_rate", "--learning_rate was 1e-3, now it is 2e-3", "--learning_rate", "2e-3")
+    refused("--learning_rate", "--learning_rate was 1e-3, now it is not given")
+    refused("--fp16", "--fp16 was not given, now it is given", *same, "--fp16")
+    refused("processes", "processes was 1, now it is 2", *same, processes=2)
+    refused("base model", "base model was ", *same, base=tiny_m3)
+    refused("base model, processes, --seed", "base model was ", *same, "--seed", "1", base=tiny_m3, processes=2)
+    (tmp_path / "training.json").write_text("two\n")
+    refused("training set", "training set was ", *same)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_another_base_is_one_with_other_weights_config_or_tokenizer(tmp_path, tiny_bert, record, file):
+    base = shutil.copytree(tiny_bert, tmp_path / "base")
+    write_json(tmp_path / MANIFEST, record(base=base))
+    (base / "README.md").write_text("said of it")
+    (base / MANIFEST).write_text("{}")  # of a base that was cut
+    check_same(tmp_path, record(base=base))
+    content = bytearray((base / file).read_bytes())
+    content[-9] ^= 1
+    (base / file).write_bytes(content)
+    with pytest.raises(UserError, match="was begun with other base model "):
+        check_same(tmp_path, record(base=base))
 
 
 def test_running_is_told_from_ended(tmp_path, tiny_bert):
     """By the lock, which goes with its process, and never by a clock that two readings of one start may disagree on."""
     folder = tmp_path / "bert_neg10"
-    record = make_record(str(tiny_bert), [], 1)
+    record = make_record(str(tiny_bert), "", 1)
     assert record["pid"] == os.getpid()
     assert not is_running(folder)
-    write_json(folder / RECORD, record)
+    write_json(folder / MANIFEST, record)
     assert not is_running(folder)  # nobody has the lock
     lock = FileLock(tmp_path / ".neg10.lock")
     with lock:
         assert is_running(folder)
         assert not is_running(folder, held=True)
-        write_json(folder / RECORD, record | {"pid": 2**22 + 1})  # of a container with this host's name, perhaps
+        write_json(folder / MANIFEST, record | {"pid": 2**22 + 1})  # of a container with this host's name, perhaps
         assert is_running(folder)
-        os.utime(folder / RECORD, (0, 0))  # it has ended, and another base model's training has the lock
+        os.utime(folder / MANIFEST, (0, 0))  # it has ended, and another base model's training has the lock
         assert not is_running(folder)
 
 
 def test_a_training_on_another_host_runs_until_its_heartbeat_is_five_minutes_old(tmp_path, tiny_bert):
     folder = tmp_path / "bert_neg10"
-    write_json(folder / RECORD, make_record(str(tiny_bert), [], 1) | {"host": "another"})
+    write_json(folder / MANIFEST, make_record(str(tiny_bert), "", 1) | {"host": "another"})
     with pytest.raises(UserError, match="on another; wait .* if it has died there, try again in five minutes"):
         check_place(folder)
     for age, running in ((0, True), (290, True), (310, False)):
-        os.utime(folder / RECORD, (time.time() - age,) * 2)
+        os.utime(folder / MANIFEST, (time.time() - age,) * 2)
         assert is_running(folder) == is_running(folder, held=True) == running
     script = "import sys, time, pathlib; from helpers.training.record import keep_alive\n"
     script += "keep_alive(pathlib.Path(sys.argv[1]), seconds=0.01); time.sleep(1)"
@@ -192,7 +229,7 @@ def test_follow_until_the_end(make_profile, tiny_bert, monkeypatch, capsys, endi
     command = [sys.executable, "-c", script, str(folder)]
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "taken\n"
-    write_json(folder / RECORD, make_record(str(tiny_bert), [], 1) | {"pid": process.pid})
+    write_json(folder / MANIFEST, make_record(str(tiny_bert), "", 1) | {"pid": process.pid})
     profile.training_log(10).write_text("".join(f"line {n}\n" for n in range(30)))
 
     def pause(seconds):

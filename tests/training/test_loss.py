@@ -1,13 +1,18 @@
 """What competes for a query, counted by hand, and what the loss then is; FlagEmbedding's own is the measure."""
 
+import random
+
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import write_jsonl
 from FlagEmbedding.finetune.embedder.encoder_only.base import BiEncoderOnlyEmbedderModel
 from FlagEmbedding.finetune.embedder.encoder_only.base import EncoderOnlyEmbedderDataArguments as DataArguments
 
+from helpers.sampling.texts import text_id
+from helpers.sampling.training_set import TrainingSet
 from helpers.training.dataset import Collator, TrainDataset
-from helpers.training.loss import MaskedLoss, text_id
+from helpers.training.loss import MaskedLoss
 
 SCORES = torch.tensor([[2.0, 1.0, 3.0, 0.5], [0.0, 1.5, 2.5, 4.0]])  # (queries, passages), two passages a query
 TARGET = torch.tensor([0, 2])
@@ -68,38 +73,98 @@ def test_several_processes_together_have_the_whole_gradient():
 
 
 @pytest.fixture
-def batch(tiny_bert, tmp_path):
+def dataset(tmp_path):
+    """Return a function that makes the trainer's data set of rows, each with one of its negatives."""
+
+    def make(rows, **settings):
+        path = write_jsonl(tmp_path / "rows.json", [{"prompt": ""} | row for row in rows])
+        args = DataArguments(train_data=[str(path)], train_group_size=2, **settings)
+        return TrainDataset(TrainingSet(path, settings.get("query_instruction_for_retrieval", ""), 2), args, seed=1)
+
+    return make
+
+
+@pytest.fixture
+def batch(tiny_bert, dataset):
     """Return a function that collates rows as the trainer does."""
-    from conftest import write_jsonl
     from transformers import AutoTokenizer
 
     def collate(rows, chunk=0, **settings):
-        path = write_jsonl(tmp_path / "rows.json", rows)
-        args = DataArguments(train_data=[str(path)], cache_path=str(tmp_path / "cache"), train_group_size=2, **settings)
         tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
-        dataset = TrainDataset(args=args, tokenizer=tokenizer)
-        dataset.note_positives()
         collator = Collator(tokenizer, query_max_len=24, passage_max_len=24, sub_batch_size=chunk, return_tensors="pt")
-        return collator([dataset[i] for i in range(len(dataset))])
+        examples = dataset(rows, **settings)
+        return collator([examples[i] for i in range(len(examples))])
 
     return collate
 
 
-def test_the_batch_knows_every_positive_drawn_or_not(batch):
-    rows = [
-        {"query": "Banel derak", "pos": ["one", "two"], "neg": ["n"]},
-        {"query": "banel  derak", "pos": ["three"], "neg": ["n"]},  # the same query in another row
-        {"query": "kisot", "pos": ["four"], "neg": ["ONE"]},
+SHARED = [
+    {"query": "Banel derak", "pos": ["one", "two"], "neg": ["n"]},
+    {"query": "banel  derak", "pos": ["three"], "neg": ["n"]},  # the same query in another row
+    {"query": "kisot", "pos": ["four"], "neg": ["ONE"]},
+]
+
+
+@pytest.mark.parametrize(("chunk", "instruction"), [(0, None), (2, "read: ")])
+def test_the_batch_knows_every_positive_drawn_or_not(batch, chunk, instruction):
+    """By what the texts are without an instruction, which is put before all of them."""
+    found = batch(SHARED, chunk, passage_instruction_for_retrieval=instruction)
+    assert found["passage_ids"].shape == (6,)
+    assert found["passage_ids"][0] in [text_id("one"), text_id("two")]
+    assert found["passage_ids"][1:].tolist() == [text_id(text) for text in ("n", "three", "n", "four", "one")]
+    assert [set(row.tolist()) - {-1} for row in found["positive_ids"]] == [
+        {text_id(text) for text in texts} for texts in (["one", "two", "three"],) * 2 + (["four"],)
     ]
-    for chunk, instruction in ((0, None), (2, "read: ")):
-        found = batch(rows, chunk, passage_instruction_for_retrieval=instruction)
-        before = instruction or ""
-        assert found["passage_ids"].shape == (6,)
-        assert found["passage_ids"][5] == text_id(before + "one")
-        assert [set(row.tolist()) - {-1} for row in found["positive_ids"]] == [
-            {text_id(before + text) for text in texts} for texts in (["one", "two", "three"],) * 2 + (["four"],)
-        ]
-        assert isinstance(found["queries"], list) == bool(chunk)
+    assert isinstance(found["queries"], list) == bool(chunk)
+
+
+def test_an_example_has_its_instructions(dataset):
+    settings = {"query_instruction_format": "{}{}", "passage_instruction_format": "{}{}"}
+    settings |= {"query_instruction_for_retrieval": "ask: ", "passage_instruction_for_retrieval": "read: "}
+    rows = [row | {"prompt": "ask: "} for row in SHARED]
+    assert dataset(rows, **settings)[2] == (
+        "ask: kisot",
+        ["read: four", "read: ONE"],
+        None,
+        [text_id("four"), text_id("one")],
+        [text_id("four"), -1, -1],
+    )
+
+
+LOOKALIKES = [
+    ("2024-01-01", "2024-01-02", "2024-01-03"),
+    ("2024-01-01T10:00:00", "2024-01-02 10:00:00", "2024-01-01T10:00:00Z"),
+    ("12", "007", "1e3"),
+    ("true", "null", "NaN"),
+]
+
+
+@pytest.mark.parametrize("texts", LOOKALIKES)
+def test_texts_that_look_like_dates_or_numbers_reach_the_loss_as_they_are(dataset, batch, tiny_bert, texts):
+    """All of a column, of which `datasets` would make another type."""
+    from transformers import AutoTokenizer
+
+    query, positive, negative = texts
+    rows = [{"query": query, "pos": [positive], "neg": [negative], "id": "1"}] * 2
+    assert dataset(rows)[1][:2] == (query, [positive, negative])
+    found, tokenizer = batch(rows), AutoTokenizer.from_pretrained(tiny_bert)
+    for name, expected in (("queries", [query] * 2), ("passages", [positive, negative] * 2)):
+        assert found[name]["input_ids"].equal(tokenizer(expected, padding=True, return_tensors="pt")["input_ids"])
+    assert found["passage_ids"].tolist() == [text_id(positive), text_id(negative)] * 2
+
+
+def test_what_an_example_draws_hangs_on_seed_epoch_and_row_alone(dataset):
+    """In whatever order, and after whatever else was drawn."""
+    rows = [{"query": f"q{n}", "pos": ["a", "b"], "neg": [f"{n} {i}" for i in range(9)]} for n in range(30)]
+    examples = dataset(rows)
+    first = [examples[i] for i in range(30)]
+    state = random.getstate()
+    assert [examples[i] for i in reversed(range(30))] == first[::-1]
+    assert random.getstate() == state
+    examples.epoch = 1
+    assert sum(examples[i][1] != first[i][1] for i in range(30)) > 15
+    examples.epoch, examples.seed = 0, 2
+    assert sum(examples[i][1] != first[i][1] for i in range(30)) > 15
 
 
 def test_the_same_in_flagembeddings_model(tiny_bert):

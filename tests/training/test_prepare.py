@@ -10,12 +10,17 @@ from conftest import make_rows, write_jsonl
 
 from helpers.base.errors import UserError
 from helpers.base.files import write_json
+from helpers.base.fingerprint import file_fingerprint
+from helpers.base.manifest import MANIFEST, read_manifest
 from helpers.base.profile import ROOT
-from helpers.sampling.training_set import read_training_rows
+from helpers.encoding.encoder import embedder_settings
+from helpers.encoding.models import base_model
+from helpers.sampling.eval_set import EVAL_MANIFEST, save_eval_set
+from helpers.sampling.training_set import TrainingSet
 from helpers.training.checkpoints import mark_whole
 from helpers.training.plan import activation_bytes, count_parameters, make_plan
 from helpers.training.prepare import check_machine, hold_out, prepare
-from helpers.training.record import RECORD, check_place, make_record, take_place
+from helpers.training.record import check_place, make_record, take_place
 
 SETTINGS = {"BASE_LAYERS": 0, "INSTRUCTION": "ask: "}
 
@@ -23,6 +28,12 @@ SETTINGS = {"BASE_LAYERS": 0, "INSTRUCTION": "ask: "}
 @pytest.fixture
 def profile(make_profile, tiny_bert):
     return make_profile(BASE_MODEL=tiny_bert, **SETTINGS)
+
+
+@pytest.fixture(autouse=True)
+def no_flags(monkeypatch):
+    """Keep the flags of whoever runs the tests out of the records."""
+    monkeypatch.setattr(sys, "argv", ["finetune"])
 
 
 ROW = make_rows(8, 7)[0]
@@ -48,7 +59,7 @@ def test_a_row_that_is_not_sound_is_named(profile, line, sentence):
     with path.open("a") as file:
         file.write(line + "\n")
     with pytest.raises(UserError, match=sentence) as error:
-        read_training_rows(profile.training_file(10), profile.instruction, profile.group_size)
+        TrainingSet(path, profile.instruction, profile.group_size)
     assert str(path) in str(error.value)
     assert len(str(error.value).splitlines()) == 1
 
@@ -57,7 +68,9 @@ def test_files_that_are_no_training_set(profile):
     path = profile.training_file(10)
     path.parent.mkdir(parents=True)
     for content, sentence in (
-        (b"\x00\xff\xfe\x80" * 9, "is not text in UTF-8"),
+        (json.dumps(ROW | {"query": "caf\xe9"}, ensure_ascii=False).encode("latin-1"), "line 1: not text in UTF-8"),
+        ((json.dumps(ROW) + "\n").encode("utf-16"), "line 1: not text in UTF-8"),
+        (b"\x80\xff\xfe\x00" * 9, "line 1: not text in UTF-8"),
         (b"", "is empty"),
         (None, "No such file"),
     ):
@@ -66,7 +79,7 @@ def test_files_that_are_no_training_set(profile):
         else:
             path.write_bytes(content)
         with pytest.raises(UserError, match=sentence):
-            read_training_rows(profile.training_file(10), profile.instruction, profile.group_size)
+            TrainingSet(path, profile.instruction, profile.group_size)
 
 
 def test_a_model_in_the_way(profile, monkeypatch):
@@ -92,7 +105,7 @@ def test_a_model_in_the_way(profile, monkeypatch):
 
 def test_a_training_that_runs_is_never_touched(profile, tiny_bert, monkeypatch):
     lock = take_place(profile.tuned_model(10))
-    write_json(profile.tuned_model(10) / RECORD, make_record(str(tiny_bert), [], 1))  # of this very process
+    write_json(profile.tuned_model(10) / MANIFEST, make_record(str(tiny_bert), "", 1))  # of this very process
     monkeypatch.setenv("FORCE", "1")
     with pytest.raises(UserError, match=f"is being trained by process {os.getpid()} on "):
         check_place(profile.tuned_model(10))
@@ -136,10 +149,10 @@ def test_a_file_system_without_locks_is_said_and_no_obstacle(profile, tiny_bert,
     take_place(folder)
     assert "do not start a script twice" in capsys.readouterr().err
     monkeypatch.setenv("FORCE", "1")
-    write_json(folder / RECORD, make_record(str(tiny_bert), [], 1))  # of this very process
+    write_json(folder / MANIFEST, make_record(str(tiny_bert), "", 1))  # of this very process
     with pytest.raises(UserError, match="is being trained"):
         take_place(folder)
-    assert (folder / RECORD).exists()
+    assert (folder / MANIFEST).exists()
 
 
 def sourced(lines, *names):
@@ -165,9 +178,10 @@ def test_the_script_is_told_what_it_needs(make_profile, tiny_bert):
     )
 
 
-def test_a_resume_without_a_whole_checkpoint_is_one_sentence(profile, monkeypatch):
+def test_a_resume_without_a_whole_checkpoint_is_one_sentence(profile, tiny_bert, monkeypatch):
     write_jsonl(profile.training_file(10), make_rows(20, 10))
     (profile.tuned_model(10) / "checkpoint-4").mkdir(parents=True)
+    write_json(profile.tuned_model(10) / MANIFEST, make_record(str(tiny_bert), "", 1))
     monkeypatch.setenv("RESUME", "1")
     with pytest.raises(UserError, match="neg10 has no whole checkpoint to go on from; start again with FORCE=1"):
         prepare(10, profile)
@@ -214,27 +228,78 @@ def test_scores_that_these_rows_cannot_give_are_refused(make_profile, tiny_bert,
         prepare(10, profile.model_copy(update={"group_size": 11}))
 
 
-def test_what_is_held_out_hangs_on_the_seed_of_the_training_alone(make_profile):
-    rows = make_rows(200, 10)
+def test_what_is_held_out_hangs_on_the_seed_of_the_training_alone(make_profile, tmp_path):
+    rows = TrainingSet(write_jsonl(tmp_path / "training_neg_10.json", make_rows(200, 10)), "ask: ")
 
     def held(**seeds):
-        return hold_out(rows, make_profile(EVAL_STEPS=5, **seeds))[1]
+        return list(hold_out(rows, make_profile(EVAL_STEPS=5, **seeds))[1])
 
     assert held() == held(SPLIT_SEED=1, NEGATIVES_SEED=1) != held(TRAINING_SEED=1)
 
 
 def test_the_audit_is_told_before_a_training(profile):
-    from helpers.sampling.eval_set import build_eval_rows, corpus_rows, save_eval_set
-
+    """It is kept beside the training set until that or the evaluation set is another."""
     rows = make_rows(20, 10)
-    write_jsonl(profile.training_file(10), rows)
-    for positive, verdict in (
-        ("apart from all", "sound: "),
-        (rows[0]["pos"][0], "1 of 1 evaluation positives trained "),
-    ):
+    path, kept = write_jsonl(profile.training_file(10), rows), profile.data_dir / "training_neg_10.audit.json"
+
+    def told():
+        return sourced(prepare(10, profile))[0], kept.stat().st_mtime_ns
+
+    def save(positive):
         evaluation = [{"id": "e", "query": "q", "positive": [positive]}]
-        save_eval_set(build_eval_rows(evaluation, profile.instruction), corpus_rows(evaluation), profile.data_dir)
-        assert sourced(prepare(10, profile))[0].startswith(f"audit      {verdict}")
+        save_eval_set(evaluation, evaluation, profile)
+
+    save("apart from all")
+    before = told()
+    assert before[0].startswith("audit      sound: ")
+    assert told() == before
+    save(rows[0]["pos"][0])
+    after = told()
+    assert after[0].startswith("audit      1 of 1 evaluation positives trained on as positives")
+    write_jsonl(path, rows[1:])
+    assert told()[0].startswith("audit      1 of 1 evaluation positives trained on as negatives")
+    assert read_manifest(kept)["made_from"].keys() >= {"training set", "evaluation set"}
+
+
+def test_an_evaluation_set_that_is_not_whole_is_not_audited(profile):
+    write_jsonl(profile.training_file(10), make_rows(20, 10))
+    evaluation = [{"id": "e", "query": "q", "positive": ["apart from all"]}]
+    save_eval_set(evaluation, evaluation, profile)
+    (profile.data_dir / "corpus.jsonl").write_text('{"id": "d1", "text": "half')
+    assert sourced(prepare(10, profile))[0].startswith("audit      left out: there is no evaluation set yet")
+    save_eval_set(evaluation, evaluation, profile)
+    (profile.data_dir / EVAL_MANIFEST).unlink()
+    assert sourced(prepare(10, profile))[0].startswith("audit      left out: there is no evaluation set yet")
+
+
+@pytest.mark.parametrize("layers", [1, 0])
+def test_a_model_is_not_taken_for_that_of_another_base_of_the_same_name(
+    make_profile, tiny_bert, certain_bert, tiny_embedder, tmp_path, monkeypatch, layers
+):
+    """Neither the base that was cut, nor the one that was tuned, nor its checkpoints."""
+    folders = [shutil.copytree(base, tmp_path / owner / "m") for base, owner in ((tiny_bert, "a"), (certain_bert, "b"))]
+    one, other = (make_profile(**SETTINGS | {"BASE_MODEL": folder, "BASE_LAYERS": layers}) for folder in folders)
+    assert one.data_dir == other.data_dir
+    write_jsonl(one.training_file(10), make_rows(20, 10))
+    for profile, folder in zip((one, other), folders, strict=True):
+        config, cut = (json.loads((place / "config.json").read_text()) for place in (folder, base_model(profile)))
+        assert cut["hidden_dropout_prob"] == config["hidden_dropout_prob"]
+        assert cut["num_hidden_layers"] == (layers or 2)
+    assert len({base_model(profile) for profile in (one, other)}) == 2
+    tuned = shutil.copytree(tiny_embedder, one.tuned_model(10))
+    write_json(tuned / MANIFEST, make_record(str(base_model(one)), file_fingerprint(one.training_file(10)), 1))
+    (tuned / "checkpoint-4").mkdir()
+    mark_whole(tuned / "checkpoint-4")
+    assert embedder_settings(one, "neg10").folder == tuned
+    with pytest.raises(UserError, match="There is no finished model in .*/m-[0-9a-f]{6}(-first1)?_neg10; run bash"):
+        embedder_settings(other, "neg10")
+    with pytest.raises(UserError, match="holds the model of an earlier run"):
+        prepare(10, one)
+    assert sourced(prepare(10, other), "MODEL")[-1] == str(other.tuned_model(10))
+    monkeypatch.setenv("RESUME", "1")
+    assert "--resume_from_checkpoint" in prepare(10, one)
+    assert "--resume_from_checkpoint" not in prepare(10, other)
+    assert not other.tuned_model(10).exists()
 
 
 def test_the_machine_has_what_is_asked_for(make_profile, monkeypatch):

@@ -152,10 +152,9 @@ def test_nothing_of_the_held_out_queries_is_trained_on(train):
     held = {normalise(text) for text in (runner.held_out.corpus[d] for q in runner.held_out.qrels.values() for d in q)}
     kept = runner.train_dataset.dataset
     assert (len(runner.held_out.queries), len(held), len(kept)) == (6, 3, 54)
-    assert held.isdisjoint(normalise(text) for texts in kept["pos"] for text in texts)
-    assert held.isdisjoint(normalise(text) for texts in kept["neg"] for text in texts)
+    assert held.isdisjoint(normalise(text) for row in kept for text in row["pos"] + row["neg"])
     assert any(held & {normalise(text) for text in row["neg"]} for row in rows)  # there was something to take out
-    assert sorted(map(len, kept["neg"])) == sorted(
+    assert sorted(len(row["neg"]) for row in kept) == sorted(
         len(row["neg"]) for row in rows if normalise(row["pos"][0]) not in held
     )
     assert all(set(row["neg"]).isdisjoint(row["pos"]) and len(set(row["neg"])) == len(row["neg"]) for row in kept)
