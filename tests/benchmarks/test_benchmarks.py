@@ -1,8 +1,14 @@
 """The three ways to encode give the same vectors; test_vectors.py holds the search to its memory."""
 
-import pytest
-from conftest import make_pairs
+import os
+import subprocess
+import sys
 
+import pytest
+from conftest import make_pairs, make_rows, write_jsonl
+
+from helpers.base.errors import UserError
+from helpers.benchmarks import memory
 from helpers.benchmarks.encode import encoders, measure, token_operations
 from helpers.benchmarks.search import random_blocks
 from helpers.encoding.settings import EmbedderSettings, read_embedder, write_embedder
@@ -34,3 +40,35 @@ def test_random_blocks_are_unit_vectors():
     blocks = list(random_blocks(20_000, seed=0))
     assert [len(block) for block in blocks] == [16_384, 3_616]
     assert (blocks[0] ** 2).sum(1) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_memory_of_a_process_and_what_it_starts_is_measured_up_to_a_step(tmp_path):
+    code = (
+        "import subprocess, sys, time; kept = bytearray(100_000_000); child = 'kept = bytearray(200_000_000); input()'"
+    )
+    code += (
+        "; p = subprocess.Popen([sys.executable, '-c', child], stdin=subprocess.PIPE); time.sleep(2); print('begins')"
+    )
+    code += "; print('step 1', flush=True); time.sleep(60)"
+    peak, seconds = memory.measure((sys.executable, "-c", code), dict(os.environ), tmp_path / "said")
+    assert 300e6 < peak < 450e6
+    assert 2 < seconds < 30
+    with pytest.raises(UserError, match="exit.3. failed"):
+        memory.measure((sys.executable, "-c", "exit(3)"), dict(os.environ), tmp_path / "said")
+
+
+def test_a_training_set_is_not_read_into_memory(tmp_path):
+    """3,000 queries with 50 negatives are 43 MB of text; to open, hold out from and walk through them takes less."""
+    rows = [row | {"neg": [f"{text} {row['id']}" * 4 for text in row["neg"]]} for row in make_rows(3000, 50)]
+    path = write_jsonl(tmp_path / "training_neg_50.json", rows)
+    assert path.stat().st_size > 40e6
+    script = (
+        "import sys; from pathlib import Path; from helpers.benchmarks.search import peak_memory\n"
+        "from helpers.sampling import TrainingSet; from helpers.training.held_out import split_held_out\n"
+        "before = peak_memory(); rows = TrainingSet(Path(sys.argv[1]), 'ask: ', 8)\n"
+        "train, held = split_held_out(rows, 1); print(sum(len(row['neg']) for row in train), peak_memory() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True)
+    negatives, growth = map(int, done.stdout.split())
+    assert negatives == 50 * (3000 - 128)
+    assert growth < 0.5 * path.stat().st_size
