@@ -21,6 +21,7 @@ def attempts(kind: str, fault: str, folder: Path, tiny_bert: Path, scratch: Path
     scratch.mkdir()
     command = [sys.executable, ROOT / "tests" / "faults.py", kind, fault, folder, tiny_bert, scratch]
     environ = environ_of(ROOT, {"HF_HUB_OFFLINE": 1, "OMP_NUM_THREADS": 1})
+    environ["PYTHONPATH"] += f":{ROOT / 'tests'}"  # run_tests.sh keeps a script's own folder out of the path
     done = subprocess.run(command, cwd="/", env=environ, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
