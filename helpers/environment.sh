@@ -31,6 +31,10 @@ fill_venv() {
     python3 -m venv "$project/.venv"
   fi
   source "$project/.venv/bin/activate"
+  if [[ $(command -v python) != "$project/.venv/bin/python" ]]; then
+    echo "error: $project/.venv was made in another folder and does not move; remove it, a new one is made." >&2
+    exit 2
+  fi
   if ! lacking=$(python "$project/helpers/installed.py"); then
     torch=$(grep -o '^torch==[^ ]*' "$project/$lacking")
     if [[ $(uname) == Linux ]] && ! command -v nvidia-smi > /dev/null && ! python -c 'import torch' 2> /dev/null; then

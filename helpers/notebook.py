@@ -60,16 +60,21 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def store_outputs(profile: Profile) -> None:
-    """Copy the outputs of the profile's executed notebooks into the notebooks of the series."""
-    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+    """Copy the outputs of the profile's executed notebooks into the notebooks of the series.
+
+    Raises UserError: one of them has not been run to its end as it is; none is written then.
+    """
+    notebooks = {path: nbformat.read(path, as_version=4) for path in sorted(NOTEBOOKS.glob("*.ipynb"))}
+    for path, notebook in notebooks.items():
         executed = min((profile.output_dir / "notebooks").glob(f"{path.stem}*.ipynb"), default=None)
-        if executed is None:
-            raise UserError(f"{path.name} has not been run under PROFILE={profile.name}; run bash run_all.sh first.")
-        cells = nbformat.read(executed, as_version=4).cells
+        cells = nbformat.read(executed, as_version=4).cells if executed else []
         cells = [cell for cell in cells if "injected-parameters" not in cell.metadata.get("tags", [])]
-        notebook = nbformat.read(path, as_version=4)
+        if [cell.source for cell in cells] != [cell.source for cell in notebook.cells]:  # a failed one has more cells
+            how = f"not been run to its end under PROFILE={profile.name}"
+            raise UserError(f"{path.name} has {how} as it is now; run bash run_all.sh first.")
         for cell, done in zip(notebook.cells, cells, strict=True):
             if cell.cell_type == "code":
                 cell.outputs = done.outputs
+    for path, notebook in notebooks.items():
         with whole_file(path) as file:
             nbformat.write(tidy(notebook), file)

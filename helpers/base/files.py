@@ -85,7 +85,7 @@ def read_jsonl(path: Path, remedy: str) -> Iterator[tuple[int, dict]]:
 
 def _object(where: str, line: str | bytes) -> dict:
     try:
-        row = json.loads(line)
+        row = json.loads(line if isinstance(line, str) else line.decode("utf-8-sig"))
     except json.JSONDecodeError as error:
         raise UserError(f"{where}: not JSON ({error.msg}); write one object a line.") from error
     except UnicodeDecodeError as error:

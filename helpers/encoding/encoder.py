@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from helpers.base import Profile, UserError, fingerprint, how_to_train, make, manifest_of, model_fingerprint
+from helpers.base import Profile, UserError, file_fingerprint, fingerprint, how_to_train, model_fingerprint, read_json
+from helpers.base.manifest import MANIFEST, differing, make, manifest_of
 from helpers.base.profile import neg_num_of
 from helpers.encoding.models import base_model, model_folder, weights_only
 from helpers.encoding.settings import EmbedderSettings, is_embedder, read_embedder
@@ -20,7 +22,7 @@ def embedder_settings(profile: Profile, name: str) -> EmbedderSettings:
     """Return a model and how it is fed: `raw`, the base, `neg10`, ..., fine-tuned from it, or `reference`, ready-made.
 
     The raw model is fed as the profile says, as the fine-tuned ones were, so that the weights are all that differs.
-    Raises UserError: an unknown name, or a model that is not there.
+    Raises UserError: an unknown name, a model that is not there, or one made from another training set or base model.
     """
     if name == "reference":
         return read_embedder(profile.reference_model, model_folder(profile.reference_model, profile.reference_revision))
@@ -30,6 +32,14 @@ def embedder_settings(profile: Profile, name: str) -> EmbedderSettings:
     folder = profile.tuned_model(neg_num_of(name))
     if not is_embedder(folder):
         raise UserError(f"There is no finished model in {folder}; {how_to_train(name)} first.")
+    if (folder / MANIFEST).exists():  # else it has been brought from elsewhere
+        made_from, rows = read_json(folder / MANIFEST)["made_from"], profile.training_file(neg_num_of(name))
+        now = {"training set": file_fingerprint(rows)} if rows.exists() else {}
+        with suppress(UserError):  # the base may be out of reach
+            now |= {"base model": model_fingerprint(base_model(profile))}
+        if others := differing(made_from | now, made_from):
+            how = f"with FORCE=1 {how_to_train(name)}, then notebook 04"
+            raise UserError(f"{folder} was made from other {others} than there is now; {how}.")
     return read_embedder(f"output/{profile.run_name}/{folder.name}", folder)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard
 
-from helpers.base import MANIFEST, Profile, Run, UserError, file_fingerprint, neg_num_of, read_json, whole_file, writing
+from helpers.base import Profile, Run, UserError, file_fingerprint, whole_file, writing
 from helpers.base.manifest import differing, make, read_manifest
 from helpers.base.trec import read_run, write_run
 from helpers.encoding.encoder import computes_in, embedder_settings
@@ -106,7 +106,6 @@ def comparable_results(profile: Profile, eval_set: EvalSet, needed: Iterable[str
                 why = f"it was made with other {others}; run {notebook_of(name)} again."
             else:
                 results[name] = made
-                _tell_other_data(profile, name)
                 continue
         except UserError as error:
             why = str(error)
@@ -115,14 +114,6 @@ def comparable_results(profile: Profile, eval_set: EvalSet, needed: Iterable[str
         if name not in results:
             raise UserError(f"There is no result of {name} on this evaluation set; run {notebook_of(name)} first.")
     return results
-
-
-def _tell_other_data(profile: Profile, name: str) -> None:
-    """Say that a fine-tuned model has been trained on other rows, perhaps evaluation queries, than would train now."""
-    if name.startswith("neg") and (file := profile.training_file(neg_num_of(name))).exists():
-        manifest = profile.tuned_model(neg_num_of(name)) / MANIFEST
-        if manifest.exists() and read_json(manifest)["made_from"]["training set"] != file_fingerprint(file):
-            print(f"{name} was trained on other rows than {file.name} has now; FORCE=1 with its script renews it.")
 
 
 def _place(path: Path) -> tuple[int, int]:

@@ -1,7 +1,8 @@
 """Ask the corpus a question, and see what each model answers."""
 
 import pandas as pd
-from ipywidgets import Text, interact
+from IPython.display import display
+from ipywidgets import HTML, Text, VBox
 
 from helpers.base import ranking
 from helpers.encoding.encoder import Embedder
@@ -28,6 +29,17 @@ def ask(question: str, eval_set: EvalSet, models: Models) -> pd.DataFrame:
 
 
 def search_box(question: str, eval_set: EvalSet, models: Models) -> None:
-    """Show a box with a first question to type over, and its answer below; nothing where widgets do not live."""
+    """Show a box with a first question to type over, and its answer below; nothing where widgets do not live.
+
+    Not by `interact`: to its output widget nbclient, which runs notebooks without a browser, answers on the channel on
+    which it waits for the cell's end, and may then wait for ever.
+    """
     box = Text(question, description="Question", continuous_update=False, layout={"width": "100%"})
-    interact(lambda question: ask(question, eval_set, models), question=box)
+    answer = HTML()
+
+    def show(*_: object) -> None:
+        answer.value = f'<div class="jp-RenderedHTMLCommon">{ask(box.value, eval_set, models).to_html()}</div>'
+
+    show()
+    box.observe(show, "value")
+    display(VBox([box, answer]))

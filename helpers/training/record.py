@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from helpers.base import MANIFEST, UserError, differing, model_fingerprint, read_json, switch
 from helpers.encoding.settings import is_embedder
+from helpers.training.checkpoints import last_whole
 
 # Flags that change what is said or kept on the way and not the weights, and paths, whose files have fingerprints.
 FREE = {"resume_from_checkpoint", "logging_steps", "report_to", "save_steps"}
@@ -30,7 +31,7 @@ def make_record(base: str, training_set: str, processes: int) -> dict:
         "base model": model_fingerprint(Path(base)),
         "training set": training_set,
         "processes": processes,
-        **{f"--{name}": value or "given" for name, value in flags(sys.argv[1:]).items() if name not in FREE},
+        **{f"--{name}": value for name, value in flags(sys.argv[1:]).items() if name not in FREE},
     }
     return {"made_from": made_from, "flags": sys.argv[1:], "host": socket.gethostname(), "pid": os.getpid()}
 
@@ -86,7 +87,8 @@ def check_place(folder: Path, held: bool = False) -> None:
     if force and resume:
         raise UserError("FORCE=1 and RESUME=1 contradict each other; give one of them.")
     if not (force or resume) and folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder} holds the model of an earlier run; FORCE=1 replaces it, RESUME=1 goes on with it.")
+        resume_it = ", RESUME=1 goes on with it" if last_whole(folder) else ""
+        raise UserError(f"{folder} holds the model of an earlier run; FORCE=1 replaces it{resume_it}.")
 
 
 def take_place(folder: Path) -> FileLock:
@@ -116,7 +118,7 @@ def check_same(folder: Path, record: dict) -> None:
     before, now = (made["made_from"] for made in (read_json(folder / MANIFEST), record))
     if others := differing(before, now):
         name = others.partition(",")[0]
-        was, is_now = (found.get(name, "not given") for found in (before, now))
+        was, is_now = (found.get(name, "not given") or "given without a value" for found in (before, now))
         raise UserError(
             f"{folder} was begun with other {others} ({name} was {was}, now it is {is_now}); "
             "restore that, or start again with FORCE=1."

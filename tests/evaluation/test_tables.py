@@ -8,8 +8,9 @@ import pytest
 from conftest import make_rows, write_jsonl
 from safetensors.numpy import load_file, save_file
 
-from helpers.base import MANIFEST, file_fingerprint, write_json
+from helpers.base import MANIFEST, file_fingerprint, model_fingerprint, write_json
 from helpers.base.errors import UserError
+from helpers.encoding import base_model
 from helpers.encoding.encoder import embedder_settings
 from helpers.encoding.settings import EmbedderSettings, write_embedder
 from helpers.evaluation import pictures, tables
@@ -148,18 +149,25 @@ def test_a_result_is_of_the_weights_that_it_was_measured_with(models, capsys):
     assert capsys.readouterr().out == said
 
 
-def test_a_model_that_was_trained_on_other_rows_is_told(models, capsys):
+def test_a_model_that_was_trained_on_other_rows_is_left_out(models, capsys):
     profile = models()
     path = write_jsonl(profile.training_file(10), make_rows(20, 10))
-    made_from = {"training set": file_fingerprint(path)}
-    write_json(profile.tuned_model(10) / MANIFEST, {"made_from": made_from})
+    folder = profile.tuned_model(10)
+    made_from = {"training set": file_fingerprint(path), "base model": model_fingerprint(base_model(profile))}
+    write_json(folder / MANIFEST, {"made_from": made_from | {"--seed": "1"}})
     save("neg10", profile)
     assert list(comparable_results(profile, EVAL_SET)) == ["neg10"]
     assert capsys.readouterr().out == ""
     write_jsonl(path, make_rows(21, 10))
+    assert comparable_results(profile, EVAL_SET) == {}
+    how = "than there is now; with FORCE=1 run bash finetune_neg10.sh, then notebook 04.\n"
+    assert capsys.readouterr().out == f"Left out: neg10: {folder} was made from other training set {how}"
+    path.unlink()  # nothing to compare with
     assert list(comparable_results(profile, EVAL_SET)) == ["neg10"]
-    said = "neg10 was trained on other rows than training_neg_10.json has now; FORCE=1 with its script renews it.\n"
-    assert capsys.readouterr().out == said
+    config = Path(profile.base_model) / "config.json"
+    config.write_text(config.read_text() + " ")
+    assert comparable_results(profile, EVAL_SET) == {}
+    assert capsys.readouterr().out == f"Left out: neg10: {folder} was made from other base model {how}"
 
 
 def test_all_parts_that_are_others_are_named(series, capsys):

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 
 from helpers.base.manifest import MANIFEST
 from helpers.base.profile import ROOT, load_profile
-from helpers.training.checkpoints import is_whole, last_whole
+from helpers.training.checkpoints import GO_ON, is_whole, last_whole
 from helpers.training.curve import read_points
 
 pytestmark = pytest.mark.slow
@@ -177,6 +177,18 @@ def test_the_finished_model(unbroken):
     assert not any(name.startswith(".") for name in names)
     assert "--learning_rate 0.01" in (run.folder / "README.md").read_text()
     assert list((run.output / "tensorboard" / "neg10").glob("events*"))
+
+
+def test_a_resume_with_other_settings_names_them_and_changes_nothing(unbroken):
+    run, _ = unbroken
+    before = {path: path.read_bytes() for path in run.output.rglob("*") if path.is_file()}
+    done = run.bash(RESUME=1, NPROC=2, LEARNING_RATE=2e-2)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: {run.folder} was begun with other processes, --learning_rate (processes was 1, now it is 2); "
+        "restore that, or start again with FORCE=1.\n"
+    )
+    assert {path: path.read_bytes() for path in run.output.rglob("*") if path.is_file()} == before
 
 
 def resumed(run, unbroken):
@@ -357,5 +369,6 @@ def test_a_full_disk_is_one_sentence(new_run):
         assert process.returncode
         assert "Traceback" not in out
         assert (errors.startswith(f"error: {run.folder}"), len(errors.splitlines())) == (True, 1)
+        assert errors.endswith(f"; free some space, then {GO_ON}.\n")
     finally:
         subprocess.run(["umount", "-l", str(run.output)], check=True)

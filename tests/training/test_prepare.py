@@ -11,7 +11,7 @@ from conftest import make_rows, write_jsonl
 from helpers.base.errors import UserError
 from helpers.base.files import write_json
 from helpers.base.fingerprint import file_fingerprint
-from helpers.base.manifest import MANIFEST, read_manifest
+from helpers.base.manifest import MANIFEST, read_manifest, write_manifest
 from helpers.base.profile import ROOT
 from helpers.encoding.encoder import embedder_settings
 from helpers.encoding.models import base_model
@@ -88,7 +88,10 @@ def test_a_model_in_the_way(profile, monkeypatch):
     folder.mkdir(parents=True)
     check_place(folder)
     (folder / "config.json").write_text("{}")
-    with pytest.raises(UserError, match="FORCE=1 replaces it, RESUME=1 goes on with it"):
+    with pytest.raises(UserError, match="FORCE=1 replaces it.$"):  # there is nothing whole to go on from
+        check_place(folder)
+    write_manifest(folder / "checkpoint-4" / MANIFEST, {}, [])
+    with pytest.raises(UserError, match="FORCE=1 replaces it, RESUME=1 goes on with it.$"):
         check_place(folder)
     for name in ("FORCE", "RESUME"):
         monkeypatch.setenv(name, "1")

@@ -1,5 +1,6 @@
 """Trainings in this very process: the precision, under bf16 autocast on the CPU as on a card, and the gradients."""
 
+import gc
 import json
 import os
 import shutil
@@ -12,6 +13,9 @@ from conftest import make_rows, write_jsonl
 from safetensors.torch import load_file, save_file
 
 from helpers.base.errors import UserError
+from helpers.base.files import read_json
+from helpers.base.fingerprint import file_fingerprint, model_fingerprint
+from helpers.base.manifest import MANIFEST, read_manifest
 from helpers.encoding.settings import is_embedder
 from helpers.sampling.texts import normalise
 from helpers.training.checkpoints import is_whole
@@ -44,7 +48,6 @@ def train(certain_bert, tmp_path, request, monkeypatch):
         given = {
             "model_name_or_path": model,
             "train_data": data,
-            "cache_path": tmp_path / "cache",
             "output_dir": folder,
             "train_group_size": 8,
             "query_max_len": 24,
@@ -154,9 +157,9 @@ def test_nothing_of_the_held_out_queries_is_trained_on(train):
     assert (len(runner.held_out.queries), len(held), len(kept)) == (6, 3, 54)
     assert held.isdisjoint(normalise(text) for row in kept for text in row["pos"] + row["neg"])
     assert any(held & {normalise(text) for text in row["neg"]} for row in rows)  # there was something to take out
-    assert sorted(len(row["neg"]) for row in kept) == sorted(
+    assert [len(row["neg"]) for row in kept] == [
         len(row["neg"]) for row in rows if normalise(row["pos"][0]) not in held
-    )
+    ]
     assert all(set(row["neg"]).isdisjoint(row["pos"]) and len(set(row["neg"])) == len(row["neg"]) for row in kept)
 
 
@@ -195,6 +198,41 @@ def test_a_training_that_has_moved_finds_its_best_checkpoint(train, tiny_bert, m
     assert capsys.readouterr().out.splitlines()[-2] == said
     assert is_embedder(moved)
     assert near(weights(again), load_file(max(moved.glob("checkpoint-[2468]")) / "model.safetensors"), 0)
+
+
+def test_a_resume_of_another_training_names_what_differs_and_changes_nothing(train, tiny_bert, monkeypatch):
+    folder = Path(train(save_steps=4).training_args.output_dir)
+    monkeypatch.setenv("RESUME", "1")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    went_on = {"output_dir": folder, "resume_from_checkpoint": folder / "checkpoint-8", "save_steps": 4}
+    for names, other in (
+        ("base model", {"model": tiny_bert}),
+        ("training set", {"rows": make_rows(41, 10)}),
+        ("--learning_rate", {"learning_rate": 2e-3}),
+        ("base model, training set, --seed", {"model": tiny_bert, "rows": make_rows(41, 10), "seed": 7}),
+    ):
+        gc.collect()  # the lock goes with its process, here with the runner
+        with pytest.raises(UserError) as error:
+            train(**went_on | other)
+        assert f"{folder} was begun with other {names} (" in str(error.value)
+        del error
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    gc.collect()
+    train(**went_on)
+    assert is_embedder(folder)
+
+
+def test_what_a_model_and_its_checkpoints_are_made_from_is_in_their_manifests(train, certain_bert):
+    runner = train(save_steps=4, seed=7)
+    folder = Path(runner.training_args.output_dir)
+    made = read_json(folder / MANIFEST)
+    assert (made["pid"], made["flags"]) == (os.getpid(), sys.argv[1:])
+    expected = {"base model": model_fingerprint(certain_bert), "processes": 1, "--seed": "7"}
+    expected |= {"training set": file_fingerprint(Path(runner.data_args.train_data[0]))}
+    assert expected.items() <= made["made_from"].items()
+    checkpoint = read_manifest(folder / "checkpoint-8" / MANIFEST)
+    assert checkpoint["made_from"] == made["made_from"]
+    assert {"model.safetensors", "optimizer.pt", "rng_state.pth", "trainer_state.json"} <= checkpoint["files"].keys()
 
 
 def test_older_checkpoints_go_only_when_the_new_one_is_whole(train, monkeypatch):
