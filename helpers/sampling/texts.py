@@ -1,15 +1,30 @@
-"""When two texts count as one, what is wrong with a text, and how to show one."""
+"""When two texts count as one, what their words are, what is wrong with a text, and how to show one."""
 
 import hashlib
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import TypeGuard
+from unicodedata import normalize
+
+import regex
 
 EXCERPT = 110  # characters
+INVISIBLE = regex.compile(r"[\p{Default_Ignorable_Code_Point}\p{Cc}\p{Cf}\p{Cs}--\s]", regex.V1)
+_UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}ー\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}&&\w]"
+WORD = regex.compile(
+    rf"({_UNSPACED}+)|[\w--{_UNSPACED}]+", regex.V1
+)  # group 1: scripts that put no space between words
 
 
 def normalise(text: str) -> str:
-    """Return `text` in the form in which two passages count as the same: single spaces, no case."""
-    return " ".join(text.split()).casefold()
+    """Return `text` in the form in which two texts count as one: NFC, no case, single spaces, nothing invisible.
+
+    The Unicode Standard, definition D145: decompose, fold, compose. It is for comparing alone.
+    """
+    if not text.isascii():
+        text = normalize("NFD", INVISIBLE.sub("", text))
+        return " ".join(normalize("NFC", text.casefold()).split())
+    return " ".join(INVISIBLE.sub("", text).split()).casefold()
 
 
 def text_id(text: str) -> int:
@@ -18,9 +33,21 @@ def text_id(text: str) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
+def words(text: str) -> list[str]:
+    """Return the words of a text, without case; where its script puts no space between them, pairs of characters.
+
+    A character that stands alone there is a word, as where a text has been cut into characters.
+    """
+    found: list[str] = []
+    for match in WORD.finditer(normalise(text)):
+        run = match[0]
+        found += map("".join, pairwise(run)) if match[1] and len(run) > 1 else [run]
+    return found
+
+
 def is_text(value: object) -> TypeGuard[str]:
-    """Tell whether a value is a text, and not white space alone."""
-    return isinstance(value, str) and bool(value.strip())
+    """Tell whether a value is a text of which anything can be seen, without halves of surrogate pairs."""
+    return isinstance(value, str) and bool(normalise(value)) and not regex.search(r"\p{Cs}", value)
 
 
 def distinct(texts: Iterable[str]) -> list[str]:
