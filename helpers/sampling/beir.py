@@ -12,6 +12,7 @@ from helpers.sampling.sources import texts_of
 from helpers.sampling.texts import is_text, text_id
 
 CORPUS = "corpus.jsonl"
+NOTHING = "there is no qrels/train.tsv, so there is nothing to train; notebooks 02, 03, 06 and 07 run"
 
 
 def is_beir(folder: Path) -> bool:
@@ -34,11 +35,16 @@ def beir_files(folder: Path) -> list[Path]:
     return [folder / CORPUS, folder / "queries.jsonl", *qrels_files(folder).values()]
 
 
-def check_trains(profile: Profile) -> None:
-    """Raise a UserError if the profile's pairs are a BEIR folder that is there to evaluate alone."""
+def trains(profile: Profile) -> bool:
+    """Tell whether the profile's pairs train: all but those of a folder with judgements that only evaluate."""
     folder = profile.dataset_path
-    if folder and is_beir(folder) and "train" not in qrels_files(folder):
-        raise UserError(f"{folder} has no qrels/train.tsv, so there is nothing to train; notebooks 02, 03, 06, 07 run.")
+    return not folder or not is_beir(folder) or "train" in qrels_files(folder)
+
+
+def check_trains(profile: Profile) -> None:
+    """Raise a UserError if the profile's pairs only evaluate."""
+    if not trains(profile):
+        raise UserError(f"{profile.dataset}: {NOTHING}.")
 
 
 def beir_pairs(folder: Path) -> tuple[list[dict], list[str]]:

@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 
 from helpers.base import UserError
+from helpers.sampling.beir import NOTHING
 from helpers.sampling.texts import distinct, text_id
 
 
@@ -82,7 +83,12 @@ def held_rows(groups: list[set[int]], count: int, seed: int) -> set[int]:
 
 
 def negative_pool(train: list[dict], evaluation: list[dict]) -> list[str]:
-    """Return the distinct passages of the training part that are no positive of the evaluation part."""
+    """Return the distinct passages of the training part that are no positive of the evaluation part.
+
+    Raises UserError: no pair trains.
+    """
+    if not train:
+        raise UserError(f"No pair trains: {NOTHING}.")
     held_out = {text_id(text) for pair in evaluation for text in pair["positive"]}
     passages = distinct(text for pair in train for text in pair["positive"])
     return [text for text in passages if text_id(text) not in held_out]

@@ -11,7 +11,6 @@ from pathlib import Path
 from tqdm import tqdm
 
 from helpers.base import Profile, Rows, UserError, code_of, fingerprint, make, manifest_of, write_jsonl
-from helpers.sampling.beir import check_trains
 from helpers.sampling.split import sample_negatives
 from helpers.sampling.texts import text_id
 
@@ -43,7 +42,6 @@ def training_rows(
 
 def save_training_set(train: list[dict], pool: list[str], neg_num: int, profile: Profile) -> str:
     """Write the training set, if it is not there and made from the same; return a sentence that says what it is."""
-    check_trains(profile)
     path = profile.training_file(neg_num)
 
     def write() -> dict:
