@@ -70,6 +70,14 @@ def audit(name: Name) -> None:
 
 
 @door.command()
+def documents(folder: Path, out: Path) -> None:
+    """Make pairs of Markdown and plain text, for DATASET."""
+    from helpers.sampling.documents import documents
+
+    documents(folder, out)
+
+
+@door.command()
 def clean(yes: Annotated[bool, typer.Option("--yes", help="Remove them.")] = False) -> None:
     """List vectors whose model or texts are gone."""
     from helpers.encoding.clean import clean
