@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from helpers.base import UserError, load_profile, neg_num_of, run_command, shell_lines
+from helpers.sampling.beir import check_trains
 from helpers.training.log import keep_log
 from helpers.training.record import check_place
 
@@ -36,6 +37,7 @@ def settings() -> None:
 def check(names: list[Name]) -> None:
     """Check settings, and that no earlier model is in the way."""
     profile = load_profile()
+    check_trains(profile)
     if profile.own_folders:
         print(profile.own_folders)
     for name in names:

@@ -68,7 +68,7 @@ def write_jsonl(path: Path, rows: Iterable[dict]) -> None:
 def read_lines(path: Path, remedy: str) -> Iterator[tuple[int, str]]:
     """Yield the number and text of each line; raises UserError: no such file, which `remedy` mends, or not in UTF-8."""
     try:
-        with path.open(encoding="utf-8-sig") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:  # a line break within a text stays what it is
             yield from enumerate(file, start=1)
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not text in UTF-8 ({error.reason}); save it as UTF-8.") from error

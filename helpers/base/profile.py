@@ -34,6 +34,8 @@ class Profile(BaseModel):
     dataset: str  # "docstrings", a Hub id, or an absolute path
     dataset_revision: str  # commit of a Hub data set
     dataset_split: str  # split of a Hub data set
+    columns: str  # what the columns of pairs are called, where that is not to be seen
+    own_negatives: bool  # those of the pairs come before random ones
     max_pairs: CountOrNone
     split_key: Literal["query", "passage"]
     eval_share: Annotated[float, Field(gt=0, lt=1)]  # of the queries

@@ -10,6 +10,7 @@ from pathlib import Path
 from helpers.base import Profile, Qrels, Rows, UserError, file_fingerprint, fingerprint, read_qrels
 from helpers.base.files import read_jsonl, whole_file, write_jsonl
 from helpers.base.manifest import code_of, locked, make, read_manifest
+from helpers.sampling.beir import CORPUS, is_beir
 from helpers.sampling.pairs import read_distractors
 from helpers.sampling.texts import text_id
 
@@ -53,7 +54,9 @@ class EvalSet:
 
     queries: dict[str, str]  # query id -> text
     corpus: Mapping[str, str]  # docid -> text, each distinct passage once
-    qrels: Qrels  # query id -> docids of its positives -> 1, the form that ir-measures and trec_eval read
+    qrels: (
+        Qrels  # query id -> docids of its positives -> 1, or their grade, the form that ir-measures and trec_eval read
+    )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -87,12 +90,15 @@ def save_eval_set(evaluation: list[dict], pairs: list[dict], profile: Profile) -
 
     One that is there and made from the same stays. Raises UserError: a positive of a query is not in the corpus.
     """
-    folder, distractors = profile.data_dir, profile.distractors
+    folder = profile.data_dir
+    distractors = [Path(profile.distractors)] if profile.distractors else []
+    if profile.dataset_path and is_beir(profile.dataset_path):
+        distractors.insert(0, profile.dataset_path / CORPUS)
     files = [folder / name for name in ("eval_dataset.json", "corpus.jsonl", "qrels.trec")]
     made_from = {
         "queries": fingerprint(map(json.dumps, evaluation)),
         "passages": fingerprint(text for pair in pairs for text in pair["positive"]),
-        "DISTRACTORS": [file_fingerprint(Path(distractors)), profile.fix_text] if distractors else "",
+        "DISTRACTORS": [*map(file_fingerprint, distractors), profile.fix_text] if distractors else "",
         "INSTRUCTION": profile.instruction,
         "code": code_of(__file__),
     }
@@ -104,10 +110,10 @@ def save_eval_set(evaluation: list[dict], pairs: list[dict], profile: Profile) -
         docids = {key: docid for key, docid in passages if key in positives}
         with whole_file(files[2]) as file:
             for pair in evaluation:
-                for key in map(text_id, pair["positive"]):
-                    if key not in docids:
+                for text in pair["positive"]:
+                    if (key := text_id(text)) not in docids:
                         raise UserError(f"A positive of query {pair['id']} is not in the corpus; give all pairs.")
-                    file.write(f"{pair['id']} 0 {docids[key]} 1\n")
+                    file.write(f"{pair['id']} 0 {docids[key]} {pair.get('relevance', {}).get(text, 1)}\n")
         write_jsonl(files[0], build_eval_rows(evaluation, profile.instruction))
 
     make(folder / EVAL_MANIFEST, made_from, write, files)

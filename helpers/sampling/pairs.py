@@ -3,89 +3,200 @@
 import random
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
+from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
 from helpers.base import Profile, UserError, code_of, file_fingerprint, make, manifest_of, read_jsonl, write_jsonl
+from helpers.sampling.beir import beir_files, beir_pairs, is_beir
 from helpers.sampling.docstrings import docstring_pairs, package_versions
-from helpers.sampling.sources import dataset_files, read_rows
-from helpers.sampling.texts import distinct, is_text, repair, text_id
+from helpers.sampling.sources import dataset_files, read_rows, texts_of
+from helpers.sampling.texts import distinct, fault, is_text, repair, text_id
+
+# What people call the columns; the first three win, of the others a row may have one.
+NAMES = {
+    "query": ("query", "question", "anchor"),
+    "positive": ("positive", "pos", "answer", "passage", "text", "document", "context", "response"),
+    "negative": ("negative", "neg", "negatives"),
+    "id": ("id", "query_id", "_id"),
+    "pos_scores": ("pos_scores",),
+    "neg_scores": ("neg_scores",),
+}
+CLEAR = ("query", "positive", "pos")
 
 
 def load_pairs(profile: Profile) -> list[dict]:
     """Return the profile's pairs, `id`, `query` and `positive` (list of str): at most `max_pairs`, in their order.
 
-    They are kept in `pairs.jsonl` until the source, or a setting that they depend on, is another.
+    Some have more: `negative` (list of str), a teacher's `scores` (text -> number), and of a BEIR folder `part` and
+    `relevance` (text -> grade). They are kept in `pairs.jsonl` until the source, or a setting that they depend on, is
+    another. What of the source is not used is printed.
     Raises UserError: a file that cannot be read, a row that is not sound, or the Hub out of reach.
     """
     path = profile.data_dir / "pairs.jsonl"
-    name, files = (package_versions(), []) if profile.dataset == "docstrings" else dataset_files(profile)
+    folder, files = profile.dataset_path, list[Path]()
+    if profile.dataset == "docstrings":
+        name = package_versions()
+    else:
+        name, files = (folder.name, beir_files(folder)) if folder and is_beir(folder) else dataset_files(profile)
     made_from = {
         "source": name,
         "content": [file_fingerprint(file) for file in files],
+        "COLUMNS": profile.columns,
         "FIX_TEXT": profile.fix_text and version("ftfy"),
         "MAX_PAIRS": [profile.max_pairs, profile.max_pairs and profile.split_seed],
         "code": code_of(__file__),
     }
-    make(manifest_of(path), made_from, lambda: write_jsonl(path, read_pairs(files, profile)), [path])
-    return [row for _, row in read_jsonl(path, "delete it and run this again")]
+
+    def write() -> dict:
+        pairs, unused = read_pairs(files, profile)
+        write_jsonl(path, pairs)
+        return {"unused": unused}
+
+    unused = make(manifest_of(path), made_from, write, [path])["unused"]
+    pairs = [row for _, row in read_jsonl(path, "delete it and run this again")]
+    if not profile.own_negatives and any("negative" in pair for pair in pairs):
+        unused.append("negatives of its own, which OWN_NEGATIVES=1 uses")
+    if unused:
+        print(f"Not used of {name}: {'; '.join(unused)}.")
+    return pairs
 
 
-def read_pairs(files: list[Path], profile: Profile) -> list[dict]:
+def read_pairs(files: list[Path], profile: Profile) -> tuple[list[dict], list[str]]:
     """Read pairs from files, or docstrings without any, in the form that `load_pairs` says; draw `max_pairs` of them.
 
-    Raises UserError: a file that cannot be read, or a row that is not sound.
+    Return with them what is not used. Raises UserError: a file that cannot be read, or a row that is not sound.
     """
-    rows = (row for file in files for _, row in read_rows(file)) if files else docstring_pairs()
-    pairs = sound_pairs(read_rows(files[0]) if len(files) == 1 else enumerate(rows, start=1), profile.dataset)
-    if profile.fix_text:
-        for pair in pairs:
-            pair.update(query=repair(pair["query"]), positive=distinct(map(repair, pair["positive"])))
-    if profile.dataset_path and profile.dataset_path.is_file():
-        pairs = merge_queries(pairs)
+    if profile.dataset_path and is_beir(profile.dataset_path):
+        pairs, unused = beir_pairs(profile.dataset_path)
+    else:
+        rows = chain.from_iterable(map(read_rows, files)) if files else (("", pair) for pair in docstring_pairs())
+        pairs, unused = sound_pairs(rows, profile.columns)
+    if not pairs:
+        raise UserError(f"{profile.dataset} has no rows; it needs rows of 'query' and 'positive'.")
+    pairs = merge_queries(map(_repaired, pairs) if profile.fix_text else pairs)
     if profile.max_pairs and profile.max_pairs < len(pairs):
         chosen = sorted(random.Random(profile.split_seed).sample(range(len(pairs)), profile.max_pairs))
         pairs = [pairs[i] for i in chosen]
-    return pairs
+    return pairs, unused
 
 
-def sound_pairs(rows: Iterable[tuple[int, dict]], source: str) -> list[dict]:
-    """Bring numbered rows of `query`, `positive` or `pos` (a text or a list) and perhaps `id` into the form of pairs.
+def _repaired(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {repair(key): _repaired(part) for key, part in value.items()}
+    return list(map(_repaired, value)) if isinstance(value, list) else repair(value) if is_text(value) else value
 
-    Raises UserError: a field is missing, empty or of the wrong type, an id stands twice, or there is no row at all.
+
+def sound_pairs(rows: Iterable[tuple[str, Any]], columns: str = "") -> tuple[list[dict], list[str]]:
+    """Bring rows, each with where it stands, into the form of pairs; return them and which columns are not used.
+
+    `columns` is the profile's COLUMNS. Raises UserError: a column is missing or not the only one that could be meant,
+    a text is empty or of another type, scores are not one a text, or an id stands for two queries.
     """
-    pairs, ids = [], set()
-    for number, row in rows:
-        where = f"{source}, line {number}"
+    given = parse_columns(columns)
+    pairs, unused = [], set()
+    asked: dict[str, int] = {}  # id -> the query that has it
+    for where, row in rows:
         if not isinstance(row, dict):
             raise UserError(f"{where}: not an object; every row needs 'query' and 'positive'.")
-        query, positive = row.get("query"), row.get("positive", row.get("pos"))
-        positive = [positive] if isinstance(positive, str) else positive
-        if not is_text(query):
-            raise UserError(f"{where}: 'query' is missing, empty or not a text; every row needs one.")
-        if not isinstance(positive, list) or not positive or not all(map(is_text, positive)):
-            raise UserError(f"{where}: 'positive' is missing, empty or not a text or a list of texts.")
-        identifier = str(row.get("id") or f"q{number}")
-        if identifier in ids or identifier.split() != [identifier]:
-            raise UserError(f"{where}: id {identifier!r} stands twice or has a space; mend it or leave 'id' out.")
-        ids.add(identifier)
-        pairs.append({"id": identifier, "query": query.strip(), "positive": distinct(positive)})
-    if not pairs:
-        raise UserError(f"{source} has no rows; it needs rows of 'query' and 'positive'.")
-    return pairs
+        names = {field: _column(where, row, field, given) for field in NAMES}
+        unused |= row.keys() - names.values()
+        query, positive, negative = (texts_of(row.get(names[field])) for field in ("query", "positive", "negative"))
+        negative = [] if negative in ([None], [""]) else negative
+        for field, texts in {"query": query or [""], "positive": positive or [""], "negative": negative}.items():
+            wrong = "is a list" if texts is query and len(query) > 1 else next(filter(None, map(fault, texts)), "")
+            if wrong:
+                raise UserError(f"{where}: {names[field]!r} {wrong}; mend or remove the row.")
+        pair = {"id": row.get(names["id"]), "query": query[0].strip(), "positive": distinct(positive)}
+        if negative:
+            pair["negative"] = negative
+        if scores := _scores(where, row, positive, negative):
+            pair["scores"] = scores
+        if pair["id"] is not None:
+            pair["id"] = str(pair["id"])
+            if not is_text(pair["id"]) or pair["id"].split() != [pair["id"]]:
+                raise UserError(f"{where}: id {pair['id']!r} is empty or has a space; mend it or leave 'id' out.")
+            if asked.setdefault(pair["id"], text_id(query[0])) != text_id(query[0]):
+                raise UserError(f"{where}: id {pair['id']!r} is another query's above; mend it or leave 'id' out.")
+        pairs.append(pair)
+    for number, pair in enumerate(pairs, start=1):
+        if pair["id"] is None:  # none that is given
+            pair["id"] = next(
+                name for name in chain([f"q{number}"], map(f"q{number}.{{}}".format, count(2))) if name not in asked
+            )
+    return pairs, [f"columns {', '.join(sorted(unused))}"] if unused else []
 
 
-def merge_queries(pairs: list[dict]) -> list[dict]:
-    """Unite the positives of rows that ask the same query; files often give one positive a row."""
+def parse_columns(columns: str) -> dict[str, str]:
+    """Return field -> column, from `query=question, positive=answer`; raises UserError: it has another form."""
+    parts = [part.partition("=") for part in columns.split(",") if part.strip()]
+    given = {field.strip(): column.strip().casefold() for field, _, column in parts}
+    if not all(given.values()) or given.keys() - NAMES.keys():
+        raise UserError(f"COLUMNS={columns!r}: write FIELD=COLUMN, ... with fields out of {', '.join(NAMES)}.")
+    return given
+
+
+def _column(where: str, row: dict, field: str, given: dict[str, str]) -> str:
+    """Return which column of a row a field is in; of one that it may be without, the field's own name."""
+    found = [given[field]] if field in given else [name for name in NAMES[field] if name in row]
+    if field not in ("query", "positive"):
+        return found[0] if found else field
+    if not found or found[0] not in row:
+        raise UserError(
+            f"{where}: no column {(found or [field])[0]!r} among {', '.join(map(repr, row)) or 'none'}; rename one, or "
+            "set COLUMNS='query=..., positive=...'."
+        )
+    if len(found) > 1 and found[0] not in CLEAR:
+        raise UserError(f"{where}: {' or '.join(found)} could be {field!r}; set COLUMNS='{field}={found[0]}'.")
+    return found[0]
+
+
+def _scores(where: str, row: dict, *texts: list[str]) -> dict[str, float]:
+    """Return the scores of a row's positives and negatives by text."""
+    scores: dict[str, float] = {}
+    for field, scored in zip(("pos_scores", "neg_scores"), texts, strict=True):
+        values = row.get(field) or []
+        if values and (
+            not isinstance(values, list) or [type(v) in (int, float) for v in values] != [True] * len(scored)
+        ):
+            raise UserError(f"{where}: {field!r} is not a list with a number a text; mend it or leave it out.")
+        scores |= zip(scored, values, strict=bool(values))
+    return scores
+
+
+def merge_queries(pairs: Iterable[dict]) -> list[dict]:
+    """Unite the rows that ask the same query; files often give one positive a row.
+
+    Of its negatives stay those that are neither its positives nor the query itself.
+    """
     merged: dict[int, dict] = {}
     for pair in pairs:
         row = merged.setdefault(text_id(pair["query"]), pair | {"positive": []})
-        row["positive"] = distinct(row["positive"] + pair["positive"])
+        row |= {key: row.get(key, []) + pair[key] for key in ("positive", "negative") if key in pair}
+        row |= {key: row.get(key, {}) | pair[key] for key in ("scores", "relevance") if key in pair}
+    for query, row in merged.items():
+        row["positive"] = distinct(row["positive"])
+        if "negative" in row:
+            own = {query, *map(text_id, row["positive"])}
+            row["negative"] = [text for text in distinct(row["negative"]) if text_id(text) not in own]
     return list(merged.values())
 
 
-def read_distractors(path: str, fix_text: bool) -> Iterator[str]:
-    """Yield the passages of a file of distractors, if any; raises UserError: not readable, or a row without `text`."""
-    for number, row in read_rows(Path(path)) if path else ():
-        if not isinstance(row, dict) or not is_text(row.get("text")):
-            raise UserError(f"{path}, line {number}: 'text' is missing, empty or not a text; every row needs one.")
-        yield repair(row["text"]) if fix_text else row["text"]
+def read_distractors(paths: Iterable[Path], fix_text: bool) -> Iterator[str]:
+    """Yield the passages of files of distractors; those without a text are passed over, and their number printed.
+
+    Raises UserError: a file is not readable, or a row has no column for a passage.
+    """
+    for path in paths:
+        empty = 0
+        for where, row in read_rows(path):
+            name = next((name for name in ("text", *NAMES["positive"]) if isinstance(row, dict) and name in row), None)
+            if name is None:
+                raise UserError(f"{where}: no column 'text'; every row needs one, which may be empty.")
+            for text in texts_of(row if name == "text" else row[name]):
+                if is_text(text):
+                    yield repair(text) if fix_text else text
+                else:
+                    empty += 1
+        if empty:
+            print(f"{path.name}: {empty:,} rows without a text are passed over.")

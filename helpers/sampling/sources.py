@@ -1,12 +1,15 @@
 """Where rows come from: files, folders and data sets on the Hub."""
 
+import ast
 import csv
 import glob
 import json
 import shutil
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from huggingface_hub import get_cached_repo_tree
 from huggingface_hub.errors import CachedRepoTreeNotFoundError
@@ -63,40 +66,96 @@ def _split_files(folder: Path, split: str, name: str) -> list[str]:
     return [Path(file).relative_to(folder.resolve()).as_posix() for file in splits[split]]
 
 
-def read_rows(path: Path) -> Iterator[tuple[int, dict]]:
-    """Yield the line or row number and the row of a file of pairs; raises UserError: it is not what its ending says."""
+def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield where each row of a file of pairs stands, and the row; no text is made anything else.
+
+    Names of columns are stripped and in lower case. Raises UserError: the file is not what its ending says.
+    """
     readers = {".jsonl": _read_json, ".json": _read_json, ".csv": _read_csv, ".parquet": _read_parquet}
     if path.suffix.lower() not in readers:
         raise UserError(f"{path}: pairs are read from {', '.join(readers)}; convert it.")
-    return readers[path.suffix.lower()](path)
+    for place, row in readers[path.suffix.lower()](path):
+        yield f"{path}, {place}", {_name(k): v for k, v in row.items()} if isinstance(row, dict) else row
 
 
-def _read_json(path: Path) -> Iterator[tuple[int, dict]]:
+def _name(column: object) -> str:
+    return str(column).strip().casefold()
+
+
+def texts_of(value: Any) -> list:
+    """Return the texts in a cell: a text, `{"title": ..., "text": ...}`, of which the title is first, or a list."""
+    if isinstance(value, list | tuple):
+        return [text for part in value for text in texts_of(part)]
+    if isinstance(value, dict):
+        parts = [value.get("title") or "", value.get("text") or ""]
+        return [" ".join(filter(None, parts)) if all(isinstance(part, str) for part in parts) else None]
+    return [value]
+
+
+def _read_json(path: Path) -> Iterator[tuple[str, Any]]:
     lines = (line for _, line in read_lines(path, REMEDY))
     if not next(filter(str.strip, lines), "").lstrip().startswith("["):  # one object a line, whatever the ending says
-        return read_jsonl(path, REMEDY)
+        yield from ((f"line {number}", row) for number, row in read_jsonl(path, REMEDY))
+        return
     try:
         rows = json.loads("".join(line for _, line in read_lines(path, REMEDY)))
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {error.lineno}: not JSON ({error.msg}); mend the list there.") from error
-    return enumerate(rows, start=1)
+    yield from ((f"row {number}", row) for number, row in enumerate(rows, start=1))
 
 
-def _read_csv(path: Path) -> Iterator[tuple[int, dict]]:
+def _read_csv(path: Path) -> Iterator[tuple[str, dict]]:
     csv.field_size_limit(2**30)  # passages may be long
-    reader = csv.DictReader((line for _, line in read_lines(path, REMEDY)), strict=True)
+    numbered = read_lines(path, REMEDY)
+    before, header = next(((number - 1, line) for number, line in numbered if line.strip()), (0, ""))
+    delimiter = max(",;\t|", key=header.count)
+    lines = chain([header], (line for _, line in numbered))
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=f"{delimiter} " in header, strict=True)
+    line = before + 1
     try:
+        names = [_name(column) for column in next(reader)]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise UserError(f"{path}, line {before + 1}: two columns are called {twice!r}; rename or remove one.")
         for row in reader:
-            yield reader.line_num, {key: value for key, value in row.items() if value}
+            line = before + reader.line_num
+            where = f"line {line}"
+            if len(row) > len(names):
+                raise UserError(
+                    f"{path}, {where}: {len(row)} fields under {len(names)} columns; put quotes around texts that have "
+                    f"{delimiter!r} in them."
+                )
+            if row:
+                yield where, {name: _cell(path, where, text) for name, text in zip(names, row, strict=False)}
     except csv.Error as error:  # a quote that is never closed would swallow the rest of the file
-        raise UserError(f"{path}, after line {reader.line_num}: not CSV ({error}); mend the quotes there.") from error
+        raise UserError(f"{path}, after line {line}: not CSV ({error}); mend the quotes there.") from error
 
 
-def _read_parquet(path: Path) -> Iterator[tuple[int, dict]]:
+def _cell(path: Path, where: str, text: str) -> Any:
+    """Return a cell's list where its text is one as JSON or Python write it, else the text."""
+    if not (text.startswith(("['", '["')) and text.endswith("]")):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    try:
+        if repr(found := ast.literal_eval(text)) == text:  # 'a' 'b' without a comma would be one
+            return found
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        pass
+    raise UserError(f"{path}, {where}: a list that is neither JSON's nor Python's; write one positive a row.")
+
+
+def _read_parquet(path: Path) -> Iterator[tuple[str, dict]]:
     import pyarrow.parquet
 
+    number = 0
     try:
-        rows = pyarrow.parquet.read_table(path).to_pylist()
+        for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
+            for row in range(len(batch)):
+                number += 1
+                yield f"row {number}", batch.slice(row, 1).to_pylist()[0]
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}, row {number}: not text in UTF-8 ({error.reason}); write the file again.") from error
     except (pyarrow.ArrowException, OSError) as error:
         raise UserError(f"{path} is not a readable Parquet file; write it again.") from error
-    return enumerate(rows, start=1)

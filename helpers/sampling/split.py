@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 
 from helpers.base import UserError
+from helpers.sampling.beir import NOTHING
 from helpers.sampling.texts import distinct, text_id
 
 
@@ -11,9 +12,13 @@ def split_pairs(pairs: list[dict], split_key: str, eval_share: float, seed: int)
     """Split pairs into a training and an evaluation part of `eval_share` of the queries.
 
     By `query` each row falls on its own, by `datasets.Dataset.train_test_split`: the article's split, row for row. By
-    `passage` queries that share one stay together, so that no positive of an evaluation query was ever trained on.
+    `passage` pairs that are connected through texts, a query or a positive of another, stay together, so that nothing
+    of an evaluation pair was ever trained on; where most are, that is printed. Pairs with a `part` are split already.
     Raises UserError: one of the parts would be empty.
     """
+    if any("part" in pair for pair in pairs):
+        part = [[pair for pair in pairs if pair["part"] == name] for name in ("train", "test")]
+        return _fair(*part), part[1]
     if split_key == "query":
         from datasets import Dataset
 
@@ -23,31 +28,52 @@ def split_pairs(pairs: list[dict], split_key: str, eval_share: float, seed: int)
         except ValueError:  # a part would be empty
             train = evaluation = []
     else:
-        ids = ([text_id(text) for text in pair["positive"]] for pair in pairs)
-        held = held_rows(ids, round(eval_share * len(pairs)), seed)
+        groups = connected([text_id(text) for text in (*pair["positive"], pair["query"])] for pair in pairs)
+        largest = max(map(len, groups))
+        held = held_rows(groups, round(eval_share * len(pairs)), seed)
+        if largest > len(pairs) / 2 and len(pairs) > 2:
+            print(
+                f"{largest} of {len(pairs)} pairs are connected through texts that they share, and train together; "
+                "so few others evaluate. Give pairs whose passages differ, or set SPLIT_KEY=query, which lets "
+                "trained passages into the evaluation."
+            )
         train, evaluation = [row for row in range(len(pairs)) if row not in held], sorted(held)
     if not train or not evaluation:
         raise UserError(
             f"{len(pairs)} pairs cannot be split by {split_key} into a training and an evaluation part with "
             f"EVAL_SHARE={eval_share}; give more pairs that do not share passages."
         )
-    return [pairs[row] for row in train], [pairs[row] for row in evaluation]
+    held_out = [pairs[row] for row in evaluation]
+    return _fair([pairs[row] for row in train], held_out), held_out
 
 
-def held_rows(ids: Iterable[Iterable[int]], count: int, seed: int) -> set[int]:
-    """Choose at most `count` rows, given by the `text_id`s of their passages, that share none with another row.
+def _fair(train: list[dict], evaluation: list[dict]) -> list[dict]:
+    """Take the positives of the evaluation out of what the training pairs have of negatives of their own."""
+    if not any("negative" in pair for pair in train):
+        return train
+    held_out = {text_id(text) for pair in evaluation for text in pair["positive"]}
+    return [
+        pair | {"negative": [text for text in pair.get("negative", ()) if text_id(text) not in held_out]}
+        for pair in train
+    ]
 
-    Whole groups of rows that share passages, directly or through others, are drawn; one too large for the rest stays.
-    """
+
+def connected(ids: Iterable[Iterable[int]]) -> list[set[int]]:
+    """Return the groups of rows that share a text, directly or through others; rows are given by their `text_id`s."""
     from scipy.cluster.hierarchy import DisjointSet
 
     joined = DisjointSet()
-    first: dict[int, int] = {}  # passage -> the first row that has it
-    for row, passages in enumerate(ids):
+    first: dict[int, int] = {}  # text -> the first row that has it
+    for row, texts in enumerate(ids):
         joined.add(row)
-        for passage in passages:
-            joined.merge(first.setdefault(passage, row), row)
-    groups = joined.subsets()
+        for text in texts:
+            joined.merge(first.setdefault(text, row), row)
+    return joined.subsets()
+
+
+def held_rows(groups: list[set[int]], count: int, seed: int) -> set[int]:
+    """Draw groups that `connected` has found, until they have `count` rows; one too large for the rest stays."""
+    groups = list(groups)
     random.Random(seed).shuffle(groups)
     held: set[int] = set()
     for group in groups:
@@ -57,7 +83,12 @@ def held_rows(ids: Iterable[Iterable[int]], count: int, seed: int) -> set[int]:
 
 
 def negative_pool(train: list[dict], evaluation: list[dict]) -> list[str]:
-    """Return the distinct passages of the training part that are no positive of the evaluation part."""
+    """Return the distinct passages of the training part that are no positive of the evaluation part.
+
+    Raises UserError: no pair trains.
+    """
+    if not train:
+        raise UserError(f"No pair trains: {NOTHING}.")
     held_out = {text_id(text) for pair in evaluation for text in pair["positive"]}
     passages = distinct(text for pair in train for text in pair["positive"])
     return [text for text in passages if text_id(text) not in held_out]

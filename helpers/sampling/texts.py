@@ -45,9 +45,18 @@ def words(text: str) -> list[str]:
     return found
 
 
+def fault(value: object) -> str:
+    """Say why a value is no text; nothing if it is one."""
+    if not isinstance(value, str):
+        return f"has {excerpt(repr(value), 40)} where a text should be"
+    if regex.search(r"\p{Cs}", value):
+        return "has half of a surrogate pair, as a cut emoji leaves"
+    return "" if normalise(value) else "is empty"
+
+
 def is_text(value: object) -> TypeGuard[str]:
-    """Tell whether a value is a text of which anything can be seen, without halves of surrogate pairs."""
-    return isinstance(value, str) and bool(normalise(value)) and not regex.search(r"\p{Cs}", value)
+    """Tell whether a value is a text of which anything can be seen."""
+    return not fault(value)
 
 
 def distinct(texts: Iterable[str]) -> list[str]:

@@ -5,6 +5,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from copy import copy
+from itertools import chain
 from pathlib import Path
 
 from tqdm import tqdm
@@ -14,13 +15,29 @@ from helpers.sampling.split import sample_negatives
 from helpers.sampling.texts import text_id
 
 
-def training_rows(train: list[dict], pool: list[str], neg_num: int, instruction: str, seed: int) -> Iterator[dict]:
-    """Yield FlagEmbedding's training rows: `query`, `pos`, `neg`, `id` and the instruction as `prompt`."""
-    positives = (map(text_id, pair["positive"]) for pair in train)
-    negatives = sample_negatives(positives, [text_id(text) for text in pool], neg_num, seed)
-    for pair, places in zip(train, negatives, strict=True):
-        texts = [pool[place] for place in places]
-        yield {"query": pair["query"], "pos": pair["positive"], "neg": texts, "id": pair["id"], "prompt": instruction}
+def training_rows(
+    train: list[dict], pool: list[str], neg_num: int, instruction: str, seed: int, own: bool = False
+) -> Iterator[dict]:
+    """Yield FlagEmbedding's training rows: `query`, `pos`, `neg`, `id` and the instruction as `prompt`.
+
+    With `own` come the negatives that a pair has itself, and random ones fill up. Where all its texts are scored these
+    stay alone, with `pos_scores` and `neg_scores`, which the trainer reads for distillation.
+    """
+    ids = [text_id(text) for text in pool]
+    known = set(ids)
+    given = [pair.get("negative", [])[:neg_num] if own else [] for pair in train]
+    taken = (  # a query is never its own negative
+        [*map(text_id, chain(pair["positive"], texts)), *known & {text_id(pair["query"])}]
+        for pair, texts in zip(train, given, strict=True)
+    )
+    for pair, texts, places in zip(train, given, sample_negatives(taken, ids, neg_num, seed), strict=True):
+        row = {"query": pair["query"], "pos": pair["positive"], "neg": texts, "id": pair["id"], "prompt": instruction}
+        scores = pair.get("scores", {})
+        if texts and scores.keys() >= {*pair["positive"], *texts}:
+            row |= {f"{side}_scores": [scores[text] for text in row[side]] for side in ("pos", "neg")}
+        else:
+            row["neg"] = texts + [pool[place] for place in places[: neg_num - len(texts)]]
+        yield row
 
 
 def save_training_set(train: list[dict], pool: list[str], neg_num: int, profile: Profile) -> str:
@@ -31,7 +48,9 @@ def save_training_set(train: list[dict], pool: list[str], neg_num: int, profile:
         found: Counter[int] = Counter()  # negatives of a query -> queries
 
         def counted() -> Iterator[dict]:
-            rows = training_rows(train, pool, neg_num, profile.instruction, profile.negatives_seed)
+            rows = training_rows(
+                train, pool, neg_num, profile.instruction, profile.negatives_seed, profile.own_negatives
+            )
             for row in tqdm(rows, path.name, len(train), unit="row", leave=False, delay=5):
                 found[len(row["neg"])] += 1
                 yield row
@@ -45,6 +64,7 @@ def save_training_set(train: list[dict], pool: list[str], neg_num: int, profile:
         "neg_num": neg_num,
         "INSTRUCTION": profile.instruction,
         "NEGATIVES_SEED": profile.negatives_seed,
+        "OWN_NEGATIVES": profile.own_negatives,
         "code": code_of(__file__),
     }
     made = make(manifest_of(path), made_from, write, [path])

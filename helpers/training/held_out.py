@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from itertools import chain
 
 from helpers.sampling import EvalSet, TrainingSet, sample_negatives, text_id
-from helpers.sampling.split import held_rows
+from helpers.sampling.split import connected, held_rows
 
 QUERIES = 128  # at most, and at most a tenth of the training queries
 CORPUS = 1000  # passages to find theirs among
@@ -17,7 +17,8 @@ def split_held_out(rows: TrainingSet, seed: int) -> tuple[TrainingSet, TrainingS
     was drawn as a negative another passage is drawn in its place.
     """
     ids = [rows.ids(row)[:2] for row in range(len(rows))]
-    held = held_rows(([*positives, query] for query, positives in ids), min(QUERIES, len(rows) // 10), seed)
+    groups = connected([*positives, query] for query, positives in ids)
+    held = held_rows(groups, min(QUERIES, len(rows) // 10), seed)
     kept = [row for row in range(len(rows)) if row not in held]
     aside = {passage for row in held for passage in ids[row][1]}
     missing = {row: n for row in kept if (n := sum(passage in aside for passage in rows.ids(row)[2]))}

@@ -10,6 +10,7 @@ from helpers.encoding import base_model
 from helpers.encoding.encoder import computes_in
 from helpers.evaluation.audit import audit_of, verdict
 from helpers.sampling import EVAL_MANIFEST, TrainingSet
+from helpers.sampling.beir import check_trains
 from helpers.training.checkpoints import last_whole
 from helpers.training.held_out import split_held_out
 from helpers.training.record import check_place
@@ -24,6 +25,7 @@ def prepare(neg_num: int, profile: Profile) -> str:
 
     Raises UserError: something is missing, wrong, or too small.
     """
+    check_trains(profile)
     rows = TrainingSet(profile.training_file(neg_num), profile.instruction, profile.group_size)
     model = profile.tuned_model(neg_num)
     refusal = ""
@@ -38,6 +40,7 @@ def prepare(neg_num: int, profile: Profile) -> str:
 
     precision, device = check_machine(profile)
     train, held = hold_out(rows, profile)
+    profile = profile if held else profile.model_copy(update={"eval_steps": 0})
     plan = make_plan(train, len(held), profile, half=precision != "fp32")
     if plan.disk > plan.free:
         raise UserError(
@@ -111,19 +114,14 @@ def check_machine(profile: Profile) -> tuple[str, str]:
 
 
 def hold_out(rows: TrainingSet, profile: Profile) -> tuple[TrainingSet, Sequence[dict]]:
-    """Return the rows that train and those that score checkpoints. Raises UserError: too few rows for EVAL_STEPS."""
-    if not profile.eval_steps:
-        return rows, []
-    train, held = split_held_out(rows, profile.training_seed)
-    where = f"EVAL_STEPS={profile.eval_steps}"
-    if not held:
-        raise UserError(
-            f"{where}: none of {len(train)} training queries can be held out to score checkpoints; set EVAL_STEPS=0."
+    """Return the rows that train and those that score checkpoints: none, and why is printed, where too few are left."""
+    if profile.eval_steps:
+        train, held = split_held_out(rows, profile.training_seed)
+        fewest = min(map(len, train.replaced.values()), default=profile.group_size)
+        if held and fewest >= profile.group_size - 1:
+            return train, held
+        print(
+            f"{'held out':10} nothing: {len(rows)} training queries are too few to set some and their passages aside; "
+            "no checkpoint is scored, and the last step is kept"
         )
-    fewest = min(map(len, train.replaced.values()), default=profile.group_size)
-    if fewest < profile.group_size - 1:
-        raise UserError(
-            f"{where}: without the passages held out to score checkpoints a query is left with {fewest} negatives, "
-            f"but GROUP_SIZE={profile.group_size} draws {profile.group_size - 1}; set EVAL_STEPS=0."
-        )
-    return train, held
+    return rows, []

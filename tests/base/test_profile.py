@@ -136,7 +136,7 @@ def test_a_file_in_the_projects_folder_keeps_its_name_when_the_project_moves(tmp
 @pytest.mark.parametrize(
     ("environ", "sentence"),
     [
-        ({"PROFILE": "nope"}, "PROFILE=nope: there is no profiles/nope.env; the profiles are demo, msmarco, test."),
+        ({"PROFILE": "nope"}, "PROFILE=nope: there is no profiles/nope.env; the profiles are demo, msmarco, test, zh."),
         ({"EPOCHS": "many"}, "environment variable: EPOCHS='many': input should be a valid number"),
         ({"BATCH_SIZE": "0"}, "environment variable: BATCH_SIZE='0': input should be greater than or equal to 1"),
         ({"POOLING": "max"}, "environment variable: POOLING='max': input should be 'cls' or 'mean'"),

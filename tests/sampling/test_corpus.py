@@ -58,18 +58,18 @@ def test_distractors_come_from_any_file_of_pairs(tmp_path, make_profile, ending)
         path.write_text(json.dumps([{"text": text} for text in texts]))
     else:
         write_jsonl(path, [{"text": text} for text in texts])
-    assert list(read_distractors(str(path), False)) == texts
-    repaired = list(read_distractors(str(path), True))
+    assert list(read_distractors([path], False)) == texts
+    repaired = list(read_distractors([path], True))
     assert repaired == ["one more", "it\u2019s another"]
 
 
 def test_bad_distractors_are_one_sentence(tmp_path, make_profile):
-    assert list(read_distractors("", False)) == []
+    assert list(read_distractors([], False)) == []
     with pytest.raises(UserError, match="DISTRACTORS="):
         make_profile(DISTRACTORS="/no/such.jsonl")
     (tmp_path / "more.docx").touch()
     with pytest.raises(UserError, match="more.docx"):
         make_profile(DISTRACTORS=tmp_path / "more.docx")
-    path = write_jsonl(tmp_path / "more.jsonl", [{"text": "a"}, {"passage": "b"}])
-    with pytest.raises(UserError, match="more.jsonl, line 2: 'text' is missing"):
-        list(read_distractors(str(path), False))
+    path = write_jsonl(tmp_path / "more.jsonl", [{"text": "a"}, {"name": "b"}])
+    with pytest.raises(UserError, match="more.jsonl, line 2: no column 'text'"):
+        list(read_distractors([path], False))

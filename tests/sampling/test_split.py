@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from helpers.base.clock import timed
 from helpers.base.errors import UserError
-from helpers.sampling.split import held_rows, negative_pool, sample_negatives, split_pairs
+from helpers.sampling.split import connected, held_rows, negative_pool, sample_negatives, split_pairs
 from helpers.sampling.texts import normalise, text_id
 from helpers.sampling.training_set import TrainingSet, save_training_set, training_rows
 
@@ -67,7 +67,7 @@ def test_negatives_are_uniform():
 
 
 def test_groups_join_through_shared_passages():
-    rows = ids_of([["a", "b"], ["c"], ["B "], ["d"], ["c", "a"]])
+    rows = connected(ids_of([["a", "b"], ["c"], ["B "], ["d"], ["c", "a"]]))
     assert [held_rows(rows, count, seed=0) for count in (0, 1, 3, 5)] == [set(), {3}, {3}, {0, 1, 2, 3, 4}]
     assert sorted(map(sorted, (held_rows(rows, 4, seed) for seed in (0, 1)))) == [[0, 1, 2, 4], [3]]
 

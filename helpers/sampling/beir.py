@@ -1,0 +1,86 @@
+"""A folder in BEIR's form: `corpus.jsonl`, `queries.jsonl` and `qrels/*.tsv`, whose split is its own.
+
+Thakur et al. 2021, "BEIR: A Heterogeneous Benchmark for Zero-shot Evaluation of Information Retrieval Models",
+arXiv:2104.08663; https://github.com/beir-cellar/beir/wiki/Load-your-custom-dataset.
+"""
+
+from pathlib import Path
+
+from helpers.base import Profile, UserError, read_jsonl
+from helpers.base.files import read_lines
+from helpers.sampling.sources import texts_of
+from helpers.sampling.texts import is_text, text_id
+
+CORPUS = "corpus.jsonl"
+NOTHING = "there is no qrels/train.tsv, so there is nothing to train; notebooks 02, 03, 06 and 07 run"
+
+
+def is_beir(folder: Path) -> bool:
+    """Tell whether a folder has this form."""
+    return all((folder / name).is_file() for name in (CORPUS, "queries.jsonl")) and (folder / "qrels").is_dir()
+
+
+def qrels_files(folder: Path) -> dict[str, Path]:
+    """Return the judgements that train and those that evaluate, as `train` and `test`; there may be one of them."""
+    names = {"train": ("train",), "test": ("test", "dev")}
+    found = {part: [folder / "qrels" / f"{name}.tsv" for name in options] for part, options in names.items()}
+    files = {part: next((path for path in paths if path.is_file()), None) for part, paths in found.items()}
+    if not any(files.values()):
+        raise UserError(f"{folder / 'qrels'} has no train.tsv, test.tsv or dev.tsv; put the judgements there.")
+    return {part: path for part, path in files.items() if path}
+
+
+def beir_files(folder: Path) -> list[Path]:
+    """Return the files that are read of a folder."""
+    return [folder / CORPUS, folder / "queries.jsonl", *qrels_files(folder).values()]
+
+
+def trains(profile: Profile) -> bool:
+    """Tell whether the profile's pairs train: all but those of a folder with judgements that only evaluate."""
+    folder = profile.dataset_path
+    return not folder or not is_beir(folder) or "train" in qrels_files(folder)
+
+
+def check_trains(profile: Profile) -> None:
+    """Raise a UserError if the profile's pairs only evaluate."""
+    if not trains(profile):
+        raise UserError(f"{profile.dataset}: {NOTHING}.")
+
+
+def beir_pairs(folder: Path) -> tuple[list[dict], list[str]]:
+    """Return the pairs of a folder and what is not used of it.
+
+    `part` is `test` for those that evaluate, where there are such; `relevance` has the grades that are over 0. Queries
+    that evaluate do not train. Raises UserError: a file is not sound.
+    """
+    judged = {part: _read_qrels(path) for part, path in qrels_files(folder).items()}
+    wanted = {docid for qrels in judged.values() for grades in qrels.values() for docid in grades}
+    queries = {str(row.get("_id")): row.get("text") for _, row in read_jsonl(folder / "queries.jsonl", "restore it")}
+    rows = ((str(row.get("_id")), row) for _, row in read_jsonl(folder / CORPUS, "restore it"))
+    passages = {docid: texts_of(row)[0] for docid, row in rows if docid in wanted}
+    pairs, asked, lost = [], set(), 0
+    for part in ("test", "train"):
+        for query_id, grades in judged.get(part, {}).items():
+            query = queries.get(query_id)
+            found = {passages[d]: grade for d, grade in grades.items() if grade > 0 and is_text(passages.get(d))}
+            if not found or not is_text(query) or query_id.split() != [query_id] or text_id(query) in asked:
+                lost += 1
+                continue
+            asked |= {text_id(query)} if part == "test" else set()
+            pair = {"id": query_id, "query": query.strip(), "positive": list(found), "relevance": found}
+            pairs.append(pair | ({"part": part} if "test" in judged else {}))
+    note = f"{lost} judged queries without a text or a positive that is there, or that evaluate and train"
+    return pairs, [note] if lost else []
+
+
+def _read_qrels(path: Path) -> dict[str, dict[str, int]]:
+    """Read `query-id corpus-id score` a line, with tabs, under a header."""
+    qrels: dict[str, dict[str, int]] = {}
+    for number, line in read_lines(path, "restore it"):
+        columns = line.rstrip("\r\n").split("\t")
+        if not line.strip() or (number == 1 and not columns[-1].strip().lstrip("-").isdecimal()):
+            continue
+        if len(columns) != 3 or not columns[2].strip().lstrip("-").isdecimal():
+            raise UserError(f"{path}, line {number}: not query-id, corpus-id and a whole score with tabs between them.")
+        qrels.setdefault(columns[0], {})[columns[1]] = int(columns[2])
+    return qrels
