@@ -14,7 +14,7 @@ from helpers.training.record import check_place
 
 door = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 benchmarks = typer.Typer(rich_markup_mode=None)
-door.add_typer(benchmarks, name="benchmark", help="Measure speed and memory.")
+door.add_typer(benchmarks, name="benchmark", help="Measure speed, memory, and what pairs are worth.")
 
 Name = Annotated[str, typer.Argument(help="neg10, neg50, ...")]
 
@@ -69,6 +69,14 @@ def audit(name: Name) -> None:
     profile = load_profile()
     findings = audit_of(TrainingSet(profile.training_file(neg_num_of(name)), profile.instruction), profile)
     print(f"{audit_table(findings).to_string()}\n\nverdict: {verdict(findings)}")
+
+
+@door.command()
+def documents(folder: Path, out: Path) -> None:
+    """Make pairs of Markdown and plain text, for DATASET."""
+    from helpers.sampling.documents import documents
+
+    documents(folder, out)
 
 
 @door.command()
@@ -153,6 +161,16 @@ def memory(queries: Annotated[int, typer.Argument(min=1000)] = 500_000) -> None:
     from helpers.benchmarks.memory import benchmark
 
     benchmark(queries)
+
+
+@benchmarks.command()
+def learning_curve(
+    smallest: Annotated[bool, typer.Option("--smallest", help="Its quickest point alone.")] = False,
+) -> None:
+    """Train on 100, 200, ... and all pairs."""
+    from helpers.benchmarks.learning_curve import benchmark
+
+    benchmark(load_profile(), smallest)
 
 
 @benchmarks.command()

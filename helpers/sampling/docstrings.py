@@ -14,6 +14,8 @@ from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 
+from helpers.sampling.documents import first_sentence
+
 # Pinned in requirements.txt, so that everyone gets the same pairs.
 PACKAGES = ("sklearn", "scipy", "pandas", "numpy", "networkx", "matplotlib")
 NOT_PUBLIC = {"tests", "testing", "_vendor", "externals", "_externals", "_lib", "distutils", "sphinxext"}
@@ -23,7 +25,6 @@ SECTION = re.compile(  # "Parameters" over dashes (numpydoc), "Args:" (Google), 
 )
 DIRECTIVE = re.compile(r"^\s*\.\. .*(?:\n(?:[ \t]+.*)?)*", re.M)  # ".. versionadded:: 1.4" with its indented body
 ROLE = re.compile(r":[a-z:]+:`(?:[^`<]*<)?[~!.]?([^`>]+)>?`")  # :func:`~numpy.mean` -> numpy.mean
-SENTENCE = re.compile(r"(.+?(?<!\be\.g)(?<!\bi\.e)(?<!\bvs)(?<!\bcf)\.)(?:\s+(?=[A-Z\"(*])|$)", re.S)
 TEMPLATE = re.compile(r"%\(\w+\)s|(?<![\w\\}])\{\w+\}")  # filled in at import time, unreadable before
 SIGNATURE = re.compile(r"^\S+\(|->|::|>>>|=|https?://")
 
@@ -69,12 +70,10 @@ def split_docstring(docstring: str) -> tuple[str, str] | None:
         return None
     prose = SECTION.split(docstring, maxsplit=1)[0]
     prose = ROLE.sub(r"\1", DIRECTIVE.sub("", prose)).replace("`", "")
-    summary, _, explanation = prose.strip().partition("\n\n")
-    first = SENTENCE.match(summary)
-    if first is None or SIGNATURE.search(first[1]) or not first[1][0].isalpha():
+    query, explanation = first_sentence(prose)
+    if not query.endswith(".") or SIGNATURE.search(query) or not query[0].isalpha():
         return None
-    query = " ".join(first[1].split())
-    passage = " ".join((summary[first.end() :] + "\n" + explanation).split())
+    passage = " ".join(explanation.split())
     if len(query.split()) not in QUERY_WORDS or len(passage.split()) < MIN_PASSAGE_WORDS:
         return None
     return query, passage

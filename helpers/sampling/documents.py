@@ -1,0 +1,126 @@
+"""Query-passage pairs from a folder of Markdown and plain text: a heading asks, the section below it answers."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import regex
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from helpers.base import UserError, read_lines, write_jsonl
+from helpers.sampling.texts import is_text, text_id, words
+
+FORMATS = (".md", ".markdown", ".txt")
+MAX_WORDS = 200  # of a passage, as `words` counts them: in any language BERT's 512 tokens hold as many
+MIN_WORDS = 5  # less says nothing
+MAX_QUERY_WORDS = 40
+
+BOUNDARY = regex.compile(  # between two sentences
+    r"(?<=[.!?])(?<!\b(?:e\.g|i\.e|vs|cf)\.)\s+(?=[\p{Lu}\p{Lo}\"(*])|(?<=[。！？][”」』）]?)(?![。！？”」』）])\s*"
+)
+FRONT_MATTER = regex.compile(r"\A---\s*\n.*?\n(?:---|\.\.\.)\s*(?:\n|\Z)", regex.S)
+TAGS = regex.compile(r"<!--.*?-->|<[^>]*>", regex.S)
+BLANK_LINE = regex.compile(r"\n\s*\n")
+
+Section = tuple[list[str], list[str]]  # headings, the outermost first, and the paragraphs below the last
+
+
+def first_sentence(text: str) -> tuple[str, str]:
+    """Return the first sentence of a text, or its first paragraph if no sentence ends there, and all that follows."""
+    paragraph, *others = BLANK_LINE.split(text.strip(), maxsplit=1)
+    first, *rest = BOUNDARY.split(paragraph, maxsplit=1)
+    return " ".join(first.split()), "\n".join(rest + others)
+
+
+def markdown_sections(text: str, title: str) -> list[Section]:
+    """Return the sections of a Markdown text, less front matter and markup; the first is what no heading stands above.
+
+    All headings are below `title`, unless the text begins with one that all others are below.
+    """
+    tokens = MarkdownIt().enable("table").parse(FRONT_MATTER.sub("", text))
+    levels = [int(token.tag[1]) for token in tokens if token.type == "heading_open" and not token.level]
+    path = [] if levels and levels[0] < min(levels[1:], default=9) else [(0, title)]  # level and heading
+    sections: list[Section] = [([], [])]
+    for before, token in zip(["", *(token.type for token in tokens)], tokens, strict=False):
+        if before == "heading_open" and token.level == 1:
+            level = levels.pop(0)
+            path = [*(above for above in path if above[0] < level), (level, _plain(token))]
+            sections.append(([heading for _, heading in path if heading], []))
+        elif token.type in ("inline", "fence", "code_block", "html_block"):
+            sections[-1][1].append(_plain(token))
+    return sections
+
+
+def _plain(token: Token) -> str:
+    if token.type != "inline":
+        return TAGS.sub(" ", token.content) if token.type == "html_block" else token.content
+    parts = (part for part in token.children or () if part.type != "html_inline")
+    return "".join(" " if part.type.endswith("break") else part.content for part in parts)
+
+
+def cut(paragraphs: list[str]) -> list[str]:
+    """Return passages of at most `MAX_WORDS`, cut between paragraphs, or between sentences where one is longer."""
+    found: list[str] = []
+    size = MAX_WORDS
+    for paragraph in filter(is_text, paragraphs):
+        for part in [paragraph] if len(words(paragraph)) <= MAX_WORDS else BOUNDARY.split(paragraph):
+            length = len(words(part))
+            if found and (size + length <= MAX_WORDS or length < MIN_WORDS):
+                found[-1] += "\n\n" + part
+                size += length
+            else:
+                found.append(part)
+                size = length
+    return found
+
+
+def section_pairs(headings: list[str], paragraphs: list[str], left_out: Counter[str]) -> Iterator[tuple[str, str]]:
+    """Yield query and passage of what `cut` makes of a section; count in `left_out` what is no pair, and why.
+
+    The query is the last heading, after those above unless it is a question; without headings a passage's own first
+    sentence.
+    """
+    passages = cut(paragraphs)
+    left_out["headings without text of their own"] += bool(headings and not passages)
+    alone = headings and headings[-1].endswith(("?", "？"))
+    for text in passages:
+        query, passage = (": ".join(headings[-1:] if alone else headings), text) if headings else first_sentence(text)
+        if len(words(passage)) < MIN_WORDS:
+            left_out[f"passages of fewer than {MIN_WORDS} words"] += 1
+        elif len(words(query)) not in range(1, MAX_QUERY_WORDS + 1):
+            left_out[f"passages without a query of at most {MAX_QUERY_WORDS} words"] += 1
+        else:
+            yield query, " ".join(passage.split())
+
+
+def documents(folder: Path, out: Path) -> None:
+    """Write the pairs of all documents in a folder, hidden ones aside, into a file for `DATASET`; print their number.
+
+    Raises UserError: there is no such folder, no pair in it, or the file is there already or not named .jsonl.
+    """
+    if out.suffix != ".jsonl" or out.exists():
+        raise UserError(f"{out} {'is there already' if out.exists() else 'does not end in .jsonl'}; give another name.")
+    if not folder.is_dir():
+        raise UserError(f"There is no folder {folder}; give one with documents in {', '.join(FORMATS)}.")
+    pairs: dict[int, dict] = {}
+    left_out: Counter[str] = Counter()
+    found = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in FORMATS and path.is_file())
+    files = [path for path in found if not any(part[0] == "." for part in path.relative_to(folder).parts)]
+    for path in files:
+        try:
+            text = "".join(line for _, line in read_lines(path, "check who may read it"))
+        except UserError as error:
+            left_out[f"file, which is not read: {error}"] += 1
+            continue
+        left_out["files without text"] += not is_text(text)
+        plain = path.suffix.lower() == ".txt"
+        for section in [([], BLANK_LINE.split(text))] if plain else markdown_sections(text, path.stem):
+            for query, passage in section_pairs(*section, left_out):
+                pairs.setdefault(text_id(query), {"query": query, "positive": []})["positive"].append(passage)
+    why = "".join(f"\n  {count} {reason}" for reason, count in left_out.items() if count) or " nothing"
+    if not pairs:
+        raise UserError(f"{folder}: no pair in {len(files)} documents in {', '.join(FORMATS)}; left out:{why}")
+    write_jsonl(out, pairs.values())
+    passages = sum(len(pair["positive"]) for pair in pairs.values())
+    print(f"{out}: {len(pairs)} queries, {passages} passages, of {len(files)} documents; left out:{why}")
