@@ -34,12 +34,16 @@ def settings() -> None:
 
 @door.command()
 def check(names: list[Name]) -> None:
-    """Check settings, and that no earlier model is in the way."""
+    """Check settings and models, and that no earlier one is in the way."""
     profile = load_profile()
     if profile.own_folders:
         print(profile.own_folders)
     for name in names:
         check_place(profile.tuned_model(neg_num_of(name)))
+    from helpers.encoding import embedder_settings
+
+    for name in ("raw", "reference"):
+        embedder_settings(profile, name)
 
 
 @door.command()

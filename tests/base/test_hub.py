@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import BASE_MODEL, environ_of, make_pairs
 from loopback_hub import BERT, BGE_M3, BGE_M3_COMMIT, MSMARCO, Fault
+from safetensors.numpy import save
 
 MODEL = ("-c", BASE_MODEL)
 REFERENCE = ("-c", "import sys; from helpers.encoding.models import model_folder; print(model_folder(*sys.argv[1:]))")
@@ -72,7 +74,7 @@ def test_of_a_data_set_one_split_is_fetched(ask, articles_hub):
 def test_a_cut_stream_is_resumed_within_the_call(ask, articles_hub, monkeypatch):
     """The client keeps what has come in pieces of ten megabytes, so the file has two and a half of them."""
     piece = 10 * 2**20
-    content = os.urandom(piece) + bytes(piece) + os.urandom(piece // 2)
+    content = save({"weight": np.frombuffer(os.urandom(piece) + bytes(piece) + os.urandom(piece // 2), np.uint8)})
     monkeypatch.setitem(articles_hub.repos["models", BERT].files, "model.safetensors", content)
     articles_hub.faults.append(Fault("*/model.safetensors", cut_after=piece + 5000, times=2))
     done = ask(*MODEL)
