@@ -117,6 +117,14 @@ def test_a_hub_that_says_no_is_one_sentence(ask, articles_hub, tmp_path, fault, 
     assert kept == ("tree" not in fault.pattern)
 
 
+def test_a_cache_that_cannot_be_written_is_one_sentence(ask):
+    for words in (MODEL, PAIRS):
+        done = ask(*words, HF_HOME="/dev/null/none")
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+        assert "could not be had from the Hugging Face Hub: Not a directory (/dev/null/none" in done.stderr
+        assert "; free some space or check the folder, or run PROFILE=demo" in done.stderr
+
+
 def test_names_that_are_not_there_are_one_sentence(ask):
     for name in ("no/such-model", "a--b/c..d"):
         done = ask(*MODEL, BASE_MODEL=name, BASE_REVISION="")
