@@ -1,5 +1,6 @@
 """The commands: `python -m helpers` lists them, `python -m helpers COMMAND --help` tells what one takes."""
 
+import os
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -35,13 +36,17 @@ def settings() -> None:
 
 @door.command()
 def check(names: list[Name]) -> None:
-    """Check settings, and that no earlier model is in the way."""
+    """Check settings and models, and that no place is taken."""
     profile = load_profile()
     check_trains(profile)
     if profile.own_folders:
         print(profile.own_folders)
     for name in names:
         check_place(profile.tuned_model(neg_num_of(name)))
+    from helpers.encoding import embedder_settings
+
+    for name in ("raw", "reference"):
+        embedder_settings(profile, name)
 
 
 @door.command()
@@ -51,7 +56,7 @@ def prepare(name: Name) -> None:
 
     with redirect_stdout(sys.stderr):  # the script runs what comes out here
         lines = prepare(neg_num_of(name), load_profile())
-    print(lines)
+    sys.stdout.buffer.write(f"{lines}\n".encode(errors="surrogateescape"))  # nothing shown in another character's place
 
 
 @door.command()
@@ -182,4 +187,6 @@ def grad_cache() -> None:
 
 
 if __name__ == "__main__":
+    if sys.getfilesystemencoding() != "utf-8":  # nor are the libraries' paths, or what processes started here say
+        os.execve(sys.executable, sys.orig_argv, os.environ | {"PYTHONUTF8": "1"})
     run_command(door)

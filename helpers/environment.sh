@@ -3,6 +3,7 @@
 # Without one it is .venv in the project's folder, which is made and filled.
 
 export PYTHONSAFEPATH=1                   # a folder helpers/ where a script is started is not ours
+export PYTHONUTF8=1                       # whatever the terminal's encoding
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 lock() {  # lock DESCRIPTOR [wait]: lock the open file until all that have it are gone; status 1 if another script has it

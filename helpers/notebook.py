@@ -33,8 +33,9 @@ def run_notebook(name: str, assignments: list[str], profile: Profile) -> None:
     executed.parent.mkdir(parents=True, exist_ok=True)
     logging.getLogger("papermill").setLevel(logging.ERROR)
     how = {"progress_bar": sys.stderr.isatty(), "extra_arguments": ["--log-level=50"]}
+    files = (str(file).replace("{", "{{").replace("}", "}}") for file in (path, executed))  # it fills in what they name
     try:  # at once: to free what it has loaded takes a kernel seconds, and all its files are whole
-        papermill.execute_notebook(path, executed, parameters, shutdown_kernel="immediate", **how)
+        papermill.execute_notebook(*files, parameters, shutdown_kernel="immediate", **how)
     except papermill.PapermillExecutionError as error:
         reason = error.evalue if error.ename == "UserError" else f"{error.ename}: {error.evalue}, see {executed}"
         raise UserError(f"notebooks/{path.name}: {reason}") from error

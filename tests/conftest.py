@@ -203,9 +203,9 @@ def make_profile(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory) -> Path:
-    """A copy of the project, so that nobody's own data, models and results are touched; its folder has a space."""
+    """A copy of the project, so that nobody's own data, models and results are touched; its folder has a hard name."""
     ignored = (".git", ".venv*", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis", "tests", "*.log")
-    copy = tmp_path_factory.mktemp("copy") / "pro ject"
+    copy = tmp_path_factory.mktemp("copy") / "pro {ject} [项目]"
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*ignored))
     for name in ("ft_data", "output"):
         shutil.rmtree(copy / name)
@@ -214,8 +214,12 @@ def project(tmp_path_factory) -> Path:
 
 
 def environ_of(project: Path, settings: dict[str, object]) -> dict[str, str]:
-    """Return an environment in which `helpers` are those of a copy of the project, with settings for it."""
-    environ = os.environ | {"PYTHONPATH": str(project)} | {key: str(value) for key, value in settings.items()}
+    """Return an environment in which `helpers` are those of a copy of the project, with settings for it.
+
+    Own files need no cache of the Hub's library, which has no place there, unless the settings give it one.
+    """
+    environ = os.environ | {"PYTHONPATH": str(project), "HF_HOME": "/dev/null/none"}
+    environ |= {key: str(value) for key, value in settings.items()}
     if not environ.get("VIRTUAL_ENV") and not environ.get("CONDA_PREFIX"):  # started by the path of this very Python
         environ |= {"VIRTUAL_ENV": sys.prefix, "PATH": f"{Path(sys.executable).parent}:{environ['PATH']}"}
     return environ

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import run_python
 
 from helpers.base.profile import ROOT
 from helpers.installed import installed
@@ -41,6 +42,20 @@ def test_another_clone_in_the_same_environment_is_noticed(tmp_path):
         for root in (ROOT, tmp_path)
     ]
     assert status == [0, 1]
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a clone")
+def test_a_clone_of_windows_settings_runs(tmp_path):
+    clone = tmp_path / "clone"
+    git = ["git", "-c", "core.autocrlf=true", "-c", "core.eol=crlf"]
+    subprocess.run([*git, "clone", "--quiet", ROOT, clone], check=True)
+    names = subprocess.run([*git, "ls-files", "-z"], cwd=clone, capture_output=True, text=True, check=True).stdout
+    files = [clone / name for name in names.split("\0") if name]
+    assert not [path for path in files if b"\r" in path.read_bytes()]
+    for script in (path for path in files if path.suffix == ".sh"):
+        subprocess.run(["bash", "-n", script], check=True)
+    done = run_python(clone, "-m", "helpers", "settings")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "PROFILE=demo"), done.stderr
 
 
 @pytest.fixture

@@ -328,6 +328,8 @@ def test_a_script_says_what_is_missing(project, tmp_path, tiny_bert):
     [
         ({"PROFILE": "nope"}, "error: PROFILE=nope: "),
         ({"DATASET": "/no/such.csv"}, "error: DATASET=/no/such.csv: "),
+        ({"PROFILE": "test", "PASSAGE_MAX_LEN": 513}, "error: PASSAGE_MAX_LEN=513: "),
+        ({"PROFILE": "test", "REFERENCE_MODEL": "/no/such/model"}, "error: There is no model folder /no/such/model; "),
         ({"PROFILE": "test", "DATASET": "namespace-Pt/msmarco"}, "error: notebooks/01_build_train_dataset.ipynb: name"),
     ],
 )

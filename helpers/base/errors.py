@@ -14,7 +14,12 @@ class UserError(Exception):
 
 
 def run_command(main: Callable[[], Any]) -> Any:
-    """Call a command line's `main` and return what it does; a `UserError` becomes one line and exit status 2."""
+    """Call a command line's `main` and return what it does; a `UserError` becomes one line and exit status 2.
+
+    What a terminal, a pipe or UTF-8 has no character for is shown by its number.
+    """
+    for stream in filter(None, (sys.stdin, sys.stdout, sys.stderr)):
+        stream.reconfigure(errors="backslashreplace")
     try:
         return main()
     except UserError as error:

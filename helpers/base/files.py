@@ -23,7 +23,8 @@ def whole_file(path: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
     try:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") if binary else temporary.open("w", encoding="utf8", newline="\n") as file:
+            text: dict = {} if binary else {"encoding": "utf8", "errors": "backslashreplace", "newline": "\n"}
+            with temporary.open("wb" if binary else "w", **text) as file:  # what is no character is escaped as in JSON
                 yield file
             temporary.replace(path)
     finally:
@@ -68,10 +69,14 @@ def write_jsonl(path: Path, rows: Iterable[dict]) -> None:
 def read_lines(path: Path, remedy: str) -> Iterator[tuple[int, str]]:
     """Yield the number and text of each line; raises UserError: no such file, which `remedy` mends, or not in UTF-8."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # a line break within a text stays what it is
-            yield from enumerate(file, start=1)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not text in UTF-8 ({error.reason}); save it as UTF-8.") from error
+        # A line break within a text stays what it is.
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.isascii():
+                    line.encode()
+                yield number, line
+    except UnicodeEncodeError as error:
+        raise UserError(f"{path} is not text in UTF-8 (see line {number}); save it as UTF-8.") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); {remedy}.") from error
 

@@ -11,7 +11,7 @@ def fingerprint(*parts: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for part in parts:
         for text in part:
-            data = text.encode()
+            data = text.encode(errors="surrogatepass")
             digest.update(len(data).to_bytes(8, "little") + data)
         digest.update(b"\xff" * 8)  # no text is that long
     return digest.hexdigest()[:16]
@@ -39,5 +39,5 @@ def model_fingerprint(folder: Path) -> str:
     read |= set() if (folder / "tokenizer.json").exists() else {".txt", ".model"}
     for path in sorted(folder.iterdir()):
         if path.suffix in read and path.name != "made.json":
-            digest.update(path.name.encode() + bytes.fromhex(file_fingerprint(path)))
+            digest.update(path.name.encode(errors="surrogatepass") + bytes.fromhex(file_fingerprint(path)))
     return digest.hexdigest()[:16]

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from helpers.base import Profile, UserError, file_fingerprint, fingerprint, how_to_train, model_fingerprint, read_json
 from helpers.base.manifest import MANIFEST, differing, make, manifest_of
 from helpers.base.profile import neg_num_of
-from helpers.encoding.models import base_model, model_folder, weights_only
+from helpers.encoding.models import base_model, check_lengths, loading, model_folder
 from helpers.encoding.settings import EmbedderSettings, is_embedder, read_embedder
 from helpers.encoding.vectors import BLOCK, write_vectors
 
@@ -28,7 +28,9 @@ def embedder_settings(profile: Profile, name: str) -> EmbedderSettings:
         return read_embedder(profile.reference_model, model_folder(profile.reference_model, profile.reference_revision))
     if name == "raw":
         fed = profile.model_dump(include={"pooling", "instruction", "query_max_len", "passage_max_len"})
-        return EmbedderSettings(profile.base_name, base_model(profile), passage_instruction="", **fed)
+        folder = base_model(profile)
+        check_lengths(profile, folder)
+        return EmbedderSettings(profile.base_name, folder, passage_instruction="", **fed)
     folder = profile.tuned_model(neg_num_of(name))
     if not is_embedder(folder):
         raise UserError(f"There is no finished model in {folder}; {how_to_train(name)} first.")
@@ -51,13 +53,13 @@ def computes_in(precision: str) -> str:
 
 
 def load_model(settings: EmbedderSettings, precision: str = "fp32"):
-    """Load FlagEmbedding's `BaseEmbedder`, its weights in `precision`; raises UserError: as `weights_only`."""
+    """Load FlagEmbedding's `BaseEmbedder`, its weights in `precision`; raises UserError: as `loading`."""
     import torch
     import transformers
     from FlagEmbedding.inference.embedder.encoder_only.base import BaseEmbedder
 
     transformers.utils.logging.disable_progress_bar()  # the reading of weights takes a moment
-    with weights_only(settings.folder):
+    with loading(settings.folder):
         model = BaseEmbedder(
             str(settings.folder),
             normalize_embeddings=True,  # to length 1
@@ -196,4 +198,5 @@ def token_lengths(texts: list[str], folder: Path) -> list[int]:
 def _tokenizer(folder: Path):
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(folder, model_max_length=10**9)  # what is longer is counted, without a warning
+    with loading(folder):
+        return AutoTokenizer.from_pretrained(folder, model_max_length=10**9)  # no warning where a text is longer

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from safetensors import safe_open
+
 from helpers.base import (
     HUB_ID,
     MANIFEST,
@@ -16,7 +18,6 @@ from helpers.base import (
     file_fingerprint,
     make,
     model_fingerprint,
-    read_json,
 )
 from helpers.base.files import writing
 
@@ -30,14 +31,15 @@ WEIGHTS = (".safetensors", ".bin")
 # What is read of a model on the Hub beside its weights.
 SETTINGS = ("config*.json", "tokenizer*.json", "special_tokens_map.json", "added_tokens.json")
 SHARDS = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-SENTENCE_TRANSFORMERS = ("modules.json", "sentence_bert_config.json")
+SENTENCE_TRANSFORMERS = ("modules.json", "sentence_*_config.json", "*Pooling/config.json")
 VOCABULARIES = ("vocab.*", "merges.txt", "sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model")
 
 
 def model_folder(name: str, revision: str = "") -> Path:
     """Return the folder of a model: a folder, a name in `PACKAGED`, or a Hub id, at `revision` or the newest commit.
 
-    Raises UserError: no such model, the Hub is out of reach, or the packaged weights are not the official ones.
+    Raises UserError: no such model, the Hub is out of reach, the packaged weights are not the official ones, or it
+    has files that are not whole or needs code of its own, of which nothing is run.
     """
     if Path(name).is_dir():
         folder = Path(name).resolve()
@@ -51,6 +53,12 @@ def model_folder(name: str, revision: str = "") -> Path:
         raise UserError(f"{name} has no config.json; give a model saved with save_pretrained.")
     if not any(path.suffix in WEIGHTS for path in folder.iterdir()):
         raise UserError(f"{name} has no weights ({' or '.join(WEIGHTS)}); give a whole model.")
+    with loading(folder):
+        from transformers import AutoConfig
+
+        AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        for path in folder.glob("*.safetensors"):
+            safe_open(path, "numpy").keys()  # reads where the tensors are, which ends where the file does
     return folder
 
 
@@ -70,10 +78,6 @@ def _fetch_model(name: str, revision: str) -> Path:
     """Fetch what is read and nothing else: not the copies for ONNX, TensorFlow, JAX, Rust or Core ML."""
     folder = fetch(name, *SETTINGS, *SHARDS, *SENTENCE_TRANSFORMERS, revision=revision)
     revision = folder.name
-    if (folder / "modules.json").is_file():
-        modules = read_json(folder / "modules.json")
-        poolings = (f"{module['path']}/config.json" for module in modules if module["type"].endswith("Pooling"))
-        fetch(name, *poolings, revision=revision)
     if not (folder / "tokenizer.json").is_file():
         fetch(name, *VOCABULARIES, revision=revision)
     fetch(name, "model.safetensors", "model-*.safetensors", revision=revision)
@@ -95,17 +99,18 @@ def base_model(profile: Profile) -> Path:
     cut = profile.output_dir / profile.base_name
 
     def write() -> None:
-        from transformers import AutoConfig, AutoTokenizer
+        from transformers import AutoTokenizer
         from transformers.utils import logging
 
         logging.set_verbosity_error()  # it would list the weights that are left out
         logging.disable_progress_bar()
-        depth = AutoConfig.from_pretrained(folder).num_hidden_layers
+        depth = skeleton(folder).config.num_hidden_layers
         if layers > depth:
             raise UserError(f"BASE_LAYERS={layers}: {folder.name} has {depth} layers; give at most that, or 0 for all.")
         for file in cut.glob("[!.]*"):
             file.unlink()
-        parts = load_encoder(folder, num_hidden_layers=layers), AutoTokenizer.from_pretrained(folder)
+        with loading(folder):
+            parts = load_encoder(folder, num_hidden_layers=layers), AutoTokenizer.from_pretrained(folder)
         with writing(cut):
             for part in parts:
                 part.save_pretrained(cut)
@@ -117,21 +122,52 @@ def base_model(profile: Profile) -> Path:
 def load_encoder(folder: Path, **config: int):
     """Load weights in float32, in whatever precision they are stored: Adam's small steps vanish in less.
 
-    `config` changes entries of the model's config, such as `num_hidden_layers`. Raises UserError: as `weights_only`.
+    `config` changes entries of the model's config, such as `num_hidden_layers`. Raises UserError: as `loading`.
     """
     import torch
     from transformers import AutoModel
 
-    with weights_only(folder):
+    with loading(folder):
         return AutoModel.from_pretrained(folder, dtype=torch.float32, weights_only=True, **config)
 
 
+def skeleton(folder: Path, **config: int):
+    """Return the model in a folder without its weights, as `load_encoder`, from its config alone."""
+    import torch
+    from transformers import AutoConfig, AutoModel
+
+    with loading(folder), torch.device("meta"):
+        return AutoModel.from_config(AutoConfig.from_pretrained(folder, trust_remote_code=False, **config))
+
+
+def positions(folder: Path) -> int:
+    """Return how many tokens of a text a model has positions for; RoBERTa's begin after that of its padding."""
+    model = skeleton(folder)
+    table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)  # none where positions rotate
+    padding = getattr(table, "padding_idx", None)
+    return model.config.max_position_embeddings - (0 if padding is None else padding + 1)
+
+
+def check_lengths(profile: Profile, folder: Path) -> None:
+    """Raise a UserError where the base model, in `folder`, has not the positions for the texts that it is fed."""
+    most = positions(folder)
+    for key in ("QUERY_MAX_LEN", "PASSAGE_MAX_LEN"):
+        if (length := getattr(profile, key.lower())) > most:
+            raise UserError(f"{key}={length}: {profile.base_name} has positions for {most} tokens; set at most that.")
+
+
 @contextmanager
-def weights_only(folder: Path) -> Iterator[None]:
-    """Turn torch's refusal to run what a `.bin` holds beside weights into a UserError."""
+def loading(folder: Path) -> Iterator[None]:
+    """Turn what libraries raise over a model's files into a UserError: they can be wrong in many ways."""
     try:
         yield
+    except UserError:
+        raise
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{folder} holds a .bin with something else than weights, which is not run; get it as .safetensors."
         ) from error
+    except Exception as error:
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
+        remedy = "get it anew, or give one that transformers has the code of"
+        raise UserError(f"{folder} cannot be loaded ({reason}); {remedy}.") from error

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.base import UserError, model_fingerprint, read_json
+from helpers.encoding.models import loading, positions, skeleton
 
 LAST = "modules.json"  # moved into place last: where it is, the model is whole
 POOLINGS = ("cls", "mean")
@@ -57,39 +58,45 @@ def is_embedder(folder: Path) -> bool:
 
 
 def read_embedder(model: str, folder: Path) -> EmbedderSettings:
-    """Read how a model wants its texts; raises UserError: no files tell, or no transformer with CLS or mean pooling."""
+    """Read how a model wants its texts. Raises UserError: as `loading`, no files tell, or it wants what is not done."""
     if not is_embedder(folder):
         raise UserError(
             f"{folder} has no {LAST}, so nothing says how {model} pools its vectors; "
             "give a model saved by sentence-transformers."
         )
-    modules = {module["type"].rpartition(".")[2]: folder / module["path"] for module in _read(folder / LAST)}
-    if unknown := modules.keys() - {"Transformer", "Pooling", "Normalize"}:
-        raise UserError(f"{folder / LAST}: {', '.join(sorted(unknown))} is not supported; give a BERT-like embedder.")
-    from sentence_transformers.sentence_transformer.modules import Pooling
+    with loading(folder):
+        from sentence_transformers.sentence_transformer.modules import Pooling
 
-    where = modules.get("Pooling")
-    pooling = Pooling.load(str(where)).pooling_mode if where else "none"
-    if pooling not in POOLINGS:
-        raise UserError(f"{where}: pooling {pooling} is not supported; give an embedder with {' or '.join(POOLINGS)}.")
-    settings = _read(modules["Transformer"] / "sentence_bert_config.json", {})
-    prompts = _read(folder / "config_sentence_transformers.json", {})
-    default = prompts.get("default_prompt_name")
-    prompts = {name: text or "" for name, text in prompts.get("prompts", {}).items()}
-    longest = settings.get("max_seq_length") or min(  # the tokenizer's length, at most the model's positions
-        _read(folder / "config.json")["max_position_embeddings"],
-        _read(folder / "tokenizer_config.json", {}).get("model_max_length", 10**9),
-    )
-    return EmbedderSettings(
-        model=model,
-        folder=folder,
-        pooling=pooling,
-        instruction=prompts.get("query", prompts.get(default, "")),
-        passage_instruction=next((prompts[n] for n in PASSAGE_PROMPTS if n in prompts), prompts.get(default, "")),
-        query_max_len=settings.get("query_length") or longest,
-        passage_max_len=settings.get("document_length") or longest,
-    )
+        paths = {module["type"]: folder / module["path"] for module in _read(folder / LAST)}
+        modules = {(n.rpartition(".")[2] if n.startswith("sentence_transformers.") else n): p for n, p in paths.items()}
+        pooling = Pooling.load(str(modules["Pooling"]))
+        settings = _read(next(modules["Transformer"].glob("sentence_*_config.json"), folder / "none"))
+        tokenizer = _read(folder / "tokenizer_config.json")
+        more = _read(folder / "config_sentence_transformers.json")
+        default = more.get("default_prompt_name")
+        prompts = {name: text or "" for name, text in more.get("prompts", {}).items()}
+        instruction = prompts.get("query", prompts.get(default, ""))
+        before_passages = next((prompts[n] for n in PASSAGE_PROMPTS if n in prompts), prompts.get(default, ""))
+        most, compared = positions(folder), more.get("similarity_fn_name") or "cosine"
+        longest = settings.get("max_seq_length") or tokenizer.get("model_max_length", most)
+        lengths = [min(settings.get(f"{side}_length") or longest, most) for side in ("query", "document")]
+        alike = ("cosine", "dot", "euclidean") if "Normalize" in modules else ("cosine",)  # rank the same first
+        wants = {name: name not in ("Transformer", "Pooling", "Normalize") for name in modules} | {
+            f"pooling {pooling.pooling_mode}": pooling.pooling_mode not in POOLINGS,
+            f"pooling of {pooling.embedding_dimension} dimensions": (
+                pooling.embedding_dimension != skeleton(folder).config.hidden_size
+            ),
+            "a prompt that is not pooled": not pooling.include_prompt and (instruction or before_passages),
+            f"similarity {compared}": compared not in alike,
+            "lower case": settings.get("do_lower_case") and not tokenizer.get("do_lower_case"),
+        }
+    if undone := [what for what, so in wants.items() if so]:
+        raise UserError(
+            f"{folder} wants {undone[0]}, which is not supported; give a BERT-like embedder with "
+            f"{' or '.join(POOLINGS)} pooling, compared by cosine."
+        )
+    return EmbedderSettings(model, folder, pooling.pooling_mode, instruction, before_passages, *lengths)
 
 
-def _read(path: Path, default: dict | None = None) -> Any:
-    return default if default is not None and not path.exists() else read_json(path, "get the model again")
+def _read(path: Path) -> Any:
+    return read_json(path, "get the model again") if path.exists() else {}

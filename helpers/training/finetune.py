@@ -29,7 +29,7 @@ from FlagEmbedding.finetune.embedder.encoder_only.base import (
 from transformers import AutoTokenizer, HfArgumentParser, PreTrainedTokenizerBase, PrinterCallback
 
 from helpers.base import MANIFEST, UserError, load_profile, run_command, write_json, writing
-from helpers.encoding.models import weights_only
+from helpers.encoding.models import loading
 from helpers.encoding.settings import LAST, EmbedderSettings, write_embedder
 from helpers.sampling import TrainingSet
 from helpers.training.card import write_card
@@ -52,7 +52,7 @@ class Runner(EncoderOnlyEmbedderRunner):
 
     def load_tokenizer_and_model(self) -> tuple[PreTrainedTokenizerBase, BiEncoderOnlyEmbedderModel]:
         """Load the tokenizer, and the model in float32, whatever it is stored in; precision is autocast's."""
-        with weights_only(Path(self.model_args.model_name_or_path)):
+        with loading(Path(self.model_args.model_name_or_path)):
             tokenizer, model = super().load_tokenizer_and_model()
         args = self.training_args
         model.cross_entropy = MaskedLoss(args.world_size if args.negatives_cross_device else 1)

@@ -3,15 +3,13 @@
 import math
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import torch
-from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
 from helpers.base import Profile
 from helpers.encoding import model_folder, token_lengths
+from helpers.encoding.models import check_lengths, skeleton
 
 SAMPLE = 200  # rows whose texts are tokenised for the estimate
 STATE_BYTES = 16  # a parameter: float32 weight, gradient and Adam's two moments
@@ -20,15 +18,7 @@ CHECKPOINTS = 3  # two are kept, and a third is written before the older goes
 MODELS = 3  # the final weights, with those they are written from
 
 
-def count_parameters(folder: Path, layers: int) -> tuple[int, PreTrainedConfig]:
-    """Return the size of a model with that many layers, 0 for all, from its config alone, and that config."""
-    config = AutoConfig.from_pretrained(folder, **({"num_hidden_layers": layers} if layers else {}))
-    with torch.device("meta"):
-        model = AutoModel.from_config(config)
-    return sum(parameter.numel() for parameter in model.parameters()), config
-
-
-def activation_bytes(texts: int, tokens: int, config: PreTrainedConfig, half: bool) -> int:
+def activation_bytes(texts: int, tokens: int, config, half: bool) -> int:
     """Return what a forward pass keeps for the backward pass.
 
     Korthikanti et al. 2022, "Reducing Activation Recomputation in Large Transformer Models", arXiv:2205.05198,
@@ -40,9 +30,14 @@ def activation_bytes(texts: int, tokens: int, config: PreTrainedConfig, half: bo
 
 
 def make_plan(rows: Sequence[dict], held_out: int, profile: Profile, half: bool) -> SimpleNamespace:
-    """Estimate a training on `rows`, with `held_out` more to score checkpoints, in half precision or not."""
+    """Estimate a training on `rows`, with `held_out` more to score checkpoints, in half precision or not.
+
+    Raises UserError: as `model_folder` and `check_lengths`.
+    """
     folder = model_folder(profile.base_model, profile.base_revision)
-    parameters, config = count_parameters(folder, profile.base_layers)
+    check_lengths(profile, folder)
+    model = skeleton(folder, **({"num_hidden_layers": profile.base_layers} if profile.base_layers else {}))
+    parameters = model.num_parameters()
     batch = profile.batch_size * profile.processes
 
     sample = [rows[row] for row in range(0, len(rows), max(1, len(rows) // SAMPLE))]
@@ -52,7 +47,7 @@ def make_plan(rows: Sequence[dict], held_out: int, profile: Profile, half: bool)
     passages = np.minimum(token_lengths(shown, folder), profile.passage_max_len)
 
     sizes = (profile.batch_size, queries.max()), (profile.batch_size * profile.group_size, passages.max())
-    kept = [activation_bytes(min(n, profile.grad_cache or n), longest, config, half) for n, longest in sizes]
+    kept = [activation_bytes(min(n, profile.grad_cache or n), longest, model.config, half) for n, longest in sizes]
     devices = profile.processes if profile.cross_device_negatives else 1
     existing = next(path for path in (profile.output_dir, *profile.output_dir.parents) if path.exists())
     return SimpleNamespace(

@@ -1,10 +1,10 @@
 """Push a fine-tuned model to the Hugging Face Hub."""
 
+from httpx2 import HTTPError
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError
-from huggingface_hub.utils import filter_repo_objects
+from huggingface_hub.utils import HFValidationError, filter_repo_objects, validate_repo_id
 
-from helpers.base import HUB_ID, MANIFEST, Profile, UserError, how_to_train, neg_num_of
+from helpers.base import MANIFEST, Profile, UserError, how_to_train, neg_num_of
 from helpers.encoding.settings import is_embedder
 
 LEFT_OUT = ["checkpoint-*", MANIFEST, "loss.jsonl", ".*"]  # of the training, not of the model
@@ -17,8 +17,10 @@ def publish(name: str, repo: str, profile: Profile, pushed: bool) -> None:
     Raises UserError: no such model, no such name, or the Hub is out of reach or refuses.
     """
     folder = profile.tuned_model(neg_num_of(name))
-    if not HUB_ID.fullmatch(repo):
-        raise UserError(f"{repo} is no name of a repository; give one such as you/your-model.")
+    try:
+        validate_repo_id(repo)
+    except HFValidationError as error:
+        raise UserError(f"{repo} is no name of a repository ({error}); give one such as you/your-model.") from error
     if not is_embedder(folder):
         raise UserError(f"There is no finished model in {folder}; {how_to_train(name)} first.")
     files = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
@@ -32,7 +34,10 @@ def publish(name: str, repo: str, profile: Profile, pushed: bool) -> None:
     try:
         api.create_repo(repo, private=True, exist_ok=True)
         commit = api.upload_folder(repo_id=repo, folder_path=folder, allow_patterns=names, commit_message=message)
-    except (HfHubHTTPError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{repo} was not pushed ({reason}); log in with hf auth login and check the name.") from error
+    except (HTTPError, OSError) as error:
+        reason, remedy = (
+            str(error).partition("\n")[0],
+            "check the connection and the name, and log in with hf auth login",
+        )
+        raise UserError(f"{repo} was not pushed ({reason}); {remedy}.") from error
     print("pushed:", commit.commit_url)

@@ -3,8 +3,8 @@ import tracemalloc
 import pytest
 
 from helpers.base.errors import UserError
-from helpers.base.files import Rows, whole_file, write_json, write_jsonl, writing
-from helpers.base.fingerprint import file_fingerprint
+from helpers.base.files import Rows, read_json, read_lines, whole_file, write_json, write_jsonl, writing
+from helpers.base.fingerprint import file_fingerprint, fingerprint
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
@@ -15,6 +15,24 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         raise RuntimeError
     assert path.read_text(encoding="utf8") == '{\n "old": "ü"\n}\n'
     assert [p.name for p in path.parent.iterdir()] == ["file.json"]
+
+
+def test_what_is_no_character_comes_back_as_it_went(tmp_path):
+    name = b"b\xff\xd6.jsonl".decode("utf8", "surrogateescape")  # as Python gives such a file's name
+    write_json(tmp_path / "file.json", {"source": name})
+    assert (tmp_path / "file.json").read_text(encoding="utf8") == '{\n "source": "b\\udcff\\udcd6.jsonl"\n}\n'
+    assert read_json(tmp_path / "file.json") == {"source": name}
+    assert fingerprint([name]) != fingerprint(["b.jsonl"])
+    assert fingerprint(["中文"]) == fingerprint(["中文"]) != fingerprint(["中", "文"])
+
+
+def test_the_line_that_is_not_utf8_is_named(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_bytes("\ufeffquery,positive\r\n中,文\r\n".encode() + b"\xd6\xd0,x\r\n")
+    lines = read_lines(path, "write it")
+    assert [next(lines), next(lines)] == [(1, "query,positive\n"), (2, "中,文\n")]
+    with pytest.raises(UserError, match=r"pairs.csv is not text in UTF-8 \(see line 3\); save it as UTF-8\.$"):
+        next(lines)
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):

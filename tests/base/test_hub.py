@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import BASE_MODEL, environ_of, make_pairs
 from loopback_hub import BERT, BGE_M3, BGE_M3_COMMIT, MSMARCO, Fault
+from safetensors.numpy import save
 
 MODEL = ("-c", BASE_MODEL)
 REFERENCE = ("-c", "import sys; from helpers.encoding.models import model_folder; print(model_folder(*sys.argv[1:]))")
@@ -72,7 +74,7 @@ def test_of_a_data_set_one_split_is_fetched(ask, articles_hub):
 def test_a_cut_stream_is_resumed_within_the_call(ask, articles_hub, monkeypatch):
     """The client keeps what has come in pieces of ten megabytes, so the file has two and a half of them."""
     piece = 10 * 2**20
-    content = os.urandom(piece) + bytes(piece) + os.urandom(piece // 2)
+    content = save({"weight": np.frombuffer(os.urandom(piece) + bytes(piece) + os.urandom(piece // 2), np.uint8)})
     monkeypatch.setitem(articles_hub.repos["models", BERT].files, "model.safetensors", content)
     articles_hub.faults.append(Fault("*/model.safetensors", cut_after=piece + 5000, times=2))
     done = ask(*MODEL)
@@ -113,6 +115,14 @@ def test_a_hub_that_says_no_is_one_sentence(ask, articles_hub, tmp_path, fault, 
     assert ask(*MODEL).returncode == 0
     assert articles_hub.fetched(BERT).count("tokenizer.json") == 1  # what had come whole was not fetched again
     assert kept == ("tree" not in fault.pattern)
+
+
+def test_a_cache_that_cannot_be_written_is_one_sentence(ask):
+    for words in (MODEL, PAIRS):
+        done = ask(*words, HF_HOME="/dev/null/none")
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+        assert "could not be had from the Hugging Face Hub: Not a directory (/dev/null/none" in done.stderr
+        assert "; free some space or check the folder, or run PROFILE=demo" in done.stderr
 
 
 def test_names_that_are_not_there_are_one_sentence(ask):

@@ -13,8 +13,8 @@ from safetensors.numpy import load_file
 from helpers.base.errors import UserError
 from helpers.base.fingerprint import model_fingerprint
 from helpers.encoding import models
-from helpers.encoding.encoder import embedder_settings, load_model
-from helpers.encoding.models import base_model, load_encoder, model_folder
+from helpers.encoding.encoder import Embedder, embedder_settings, load_model
+from helpers.encoding.models import base_model, load_encoder, model_folder, positions
 from helpers.encoding.settings import EmbedderSettings
 
 
@@ -138,6 +138,75 @@ def test_missing_models_are_one_sentence(make_profile, tmp_path, tiny_bert):
         embedder_settings(profile, "neg10")
     with pytest.raises(UserError, match="name = 'neg' is no training, such as neg10"):
         embedder_settings(profile, "neg")
+
+
+def test_a_model_has_as_many_positions_as_it_can_count(tmp_path):
+    import torch
+    from transformers import BertConfig, DistilBertConfig, ModernBertConfig, RobertaConfig
+
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    sizes |= {"vocab_size": 12, "max_position_embeddings": 20}
+    special = {"bos_token_id": 2, "cls_token_id": 2, "eos_token_id": 3, "sep_token_id": 3}
+    for config, expected in (
+        (BertConfig(**sizes), 20),
+        (DistilBertConfig(**sizes), 20),
+        (RobertaConfig(**sizes, pad_token_id=1), 18),
+        (RobertaConfig(**sizes, pad_token_id=0), 19),
+        (ModernBertConfig(**sizes, pad_token_id=0, **special), 20),
+    ):
+        folder = tmp_path / f"{config.model_type}-{expected}"
+        config.save_pretrained(folder)
+        assert positions(folder) == expected
+        if config.model_type != "modernbert":  # whose positions rotate, without a table that ends
+            from transformers import AutoModel
+
+            model = AutoModel.from_config(config)
+            model(torch.full((1, expected), 5))
+            with pytest.raises((IndexError, RuntimeError)):
+                model(torch.full((1, expected + 1), 5))
+
+
+@pytest.mark.parametrize("key", ["QUERY_MAX_LEN", "PASSAGE_MAX_LEN"])
+def test_lengths_beyond_the_positions_are_one_sentence(make_profile, tiny_bert, tiny_m3, key):
+    assert getattr(embedder_settings(make_profile(BASE_MODEL=tiny_bert, **{key: 64}), "raw"), key.lower()) == 64
+    for model in (tiny_bert, tiny_m3):  # of 66, XLM-R has two for its padding
+        with pytest.raises(
+            UserError, match=f"^{key}=65: {model.name}-.* has positions for 64 tokens; set at most that"
+        ):
+            embedder_settings(make_profile(BASE_MODEL=model, BASE_LAYERS=0, **{key: 65}), "raw")
+
+
+BROKEN = {
+    "config.json": [
+        b"{",
+        b"[]",
+        b"{}",
+        b"\xff",
+        b'{"model_type": "house"}',
+        b'{"model_type": "bert", "hidden_size": "x"}',
+    ],
+    "tokenizer.json": [None, b"", b"{}"],
+    "model.safetensors": [b"", b"cut", 5000],
+}
+BROKEN["config.json"].append(b'{"model_type": "house", "auto_map": {"AutoConfig": "own.C", "AutoModel": "own.M"}}')
+BROKEN["config.json"].append(b'{"model_type": "bert", "hidden_size": 16, "num_attention_heads": 2}')  # other weights
+
+
+@pytest.mark.parametrize(("name", "content"), [(name, c) for name, contents in BROKEN.items() for c in contents])
+def test_a_model_that_cannot_be_loaded_is_one_sentence(make_profile, tiny_bert, tmp_path, capfd, name, content):
+    folder = shutil.copytree(tiny_bert, tmp_path / "house")  # no name that says what it is
+    (folder / "own.py").write_text(f"open({str(tmp_path / 'was run')!r}, 'w')\n")
+    if content is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes((folder / name).read_bytes()[:content] if isinstance(content, int) else content)
+    for layers in (0, 1):
+        profile = make_profile(BASE_MODEL=folder, BASE_LAYERS=layers)
+        with pytest.raises(UserError, match="/house cannot be loaded .*; get it anew, or give one that") as error:
+            Embedder(embedder_settings(profile, "raw"), profile).encode(["banel"], 24)
+        assert "\n" not in str(error.value)
+    assert not (tmp_path / "was run").exists()
+    assert "[y/N]" not in capfd.readouterr().out
 
 
 def test_each_model_gets_what_it_was_trained_with(make_profile, tiny_bert):

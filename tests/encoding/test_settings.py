@@ -58,17 +58,67 @@ def test_prompts_of_other_models(tiny_embedder, tmp_path, prompts, default, expe
     assert (settings.instruction, settings.passage_instruction) == expected
 
 
-def test_models_that_cannot_be_fed_are_one_sentence(tiny_bert, tiny_embedder, tmp_path):
+def test_no_text_is_longer_than_the_models_positions(tiny_m3, tmp_path):
+    folder = shutil.copytree(tiny_m3, tmp_path / "other")  # its 66 positions begin after that of the padding
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": 8192})
+    settings = read_embedder("other", folder)
+    assert (settings.query_max_len, settings.passage_max_len) == (64, 64)
+    write_json(folder / "sentence_bert_config.json", {"query_length": 20, "document_length": 500})
+    settings = read_embedder("other", folder)
+    assert (settings.query_max_len, settings.passage_max_len) == (20, 64)
+    (folder / "sentence_bert_config.json").rename(folder / "sentence_xlm-roberta_config.json")
+    write_json(folder / "sentence_xlm-roberta_config.json", {"max_seq_length": 30})
+    assert read_embedder("other", folder).query_max_len == 30
+    (folder / "sentence_xlm-roberta_config.json").unlink()
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    write_json(folder / "tokenizer_config.json", config | {"model_max_length": 10**30})
+    assert read_embedder("other", folder).passage_max_len == 64
+
+
+POOLING = {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True}
+ASK, MODULES = {"prompts": {"query": "ask: "}}, "config_sentence_transformers.json"
+NO_NORMALIZE = [{"path": "", "type": "sentence_transformers.models.Transformer"}]
+NO_NORMALIZE += [{"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        ({"1_Pooling/config.json": {"embedding_dimension": 32, "pooling_mode": "max"}}, "pooling max"),
+        ({"1_Pooling/config.json": POOLING | {"pooling_mode_cls_token": True}}, r"pooling \('cls', 'mean'\)"),
+        ({"1_Pooling/config.json": POOLING | {"word_embedding_dimension": 768}}, "pooling of 768 dimensions"),
+        ({"1_Pooling/config.json": POOLING | {"include_prompt": False}, MODULES: ASK}, "a prompt that is not pooled"),
+        ({"1_Pooling/config.json": POOLING | {"include_prompt": False}}, None),
+        ({"modules.json": NO_NORMALIZE, MODULES: {"similarity_fn_name": "dot"}}, "similarity dot"),
+        ({MODULES: {"similarity_fn_name": "dot"}}, None),
+        ({MODULES: {"similarity_fn_name": "euclidean"}}, None),
+        ({MODULES: {"similarity_fn_name": "manhattan"}}, "similarity manhattan"),
+        ({"modules.json": NO_NORMALIZE}, None),
+        ({"modules.json": [*NO_NORMALIZE, {"path": "3", "type": "a.b.Dense"}]}, "a.b.Dense"),
+        ({"modules.json": [*NO_NORMALIZE, {"path": "", "type": "own.Transformer"}]}, "own.Transformer"),
+        ({"sentence_bert_config.json": {"do_lower_case": True}}, "lower case"),
+    ],
+)
+def test_what_a_model_wants_is_done_or_refused(tiny_embedder, tmp_path, files, wanted):
+    folder = shutil.copytree(tiny_embedder, tmp_path / "other")
+    for name, value in files.items():
+        write_json(folder / name, value)
+    if wanted is None:
+        assert read_embedder("other", folder).pooling == "mean"
+    else:
+        with pytest.raises(UserError, match=f"/other wants {wanted}, which is not supported; give a BERT-like"):
+            read_embedder("other", folder)
+
+
+def test_files_that_do_not_tell_are_one_sentence(tiny_bert, tiny_embedder, tmp_path):
     with pytest.raises(UserError, match=r"has no modules.json, so nothing says how tiny pools its vectors"):
         read_embedder("tiny", tiny_bert)
     folder = shutil.copytree(tiny_embedder, tmp_path / "other")
-    write_json(folder / "1_Pooling" / "config.json", {"embedding_dimension": 32, "pooling_mode": "max"})
-    with pytest.raises(UserError, match="pooling max is not supported"):
-        read_embedder("other", folder)
-    modules = json.loads((folder / "modules.json").read_text())
-    write_json(folder / "modules.json", [*modules, {"idx": 3, "name": "3", "path": "3_Dense", "type": "a.b.Dense"}])
-    with pytest.raises(UserError, match="Dense is not supported"):
-        read_embedder("other", folder)
-    (folder / "modules.json").write_text("[{")
-    with pytest.raises(UserError, match="modules.json cannot be read"):
-        read_embedder("other", folder)
+    for name in ("modules.json", "1_Pooling/config.json", "sentence_bert_config.json", MODULES):
+        before = (folder / name).read_bytes()
+        for content in ("[{", '["a"]', "5", '[{"path": 1}]', "\udcff"):
+            (folder / name).write_bytes(content.encode(errors="surrogateescape"))
+            with pytest.raises(UserError, match="cannot be (loaded|read) .*; get (it anew|the model again)") as error:
+                read_embedder("other", folder)
+            assert "\n" not in str(error.value)
+        (folder / name).write_bytes(before)

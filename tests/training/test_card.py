@@ -4,10 +4,12 @@ import math
 import shutil
 
 import pytest
+from conftest import run_python
 
 from helpers.base.errors import UserError
 from helpers.base.files import write_json, write_jsonl
 from helpers.base.manifest import MANIFEST
+from helpers.base.profile import load_profile
 from helpers.encoding.settings import read_embedder
 from helpers.evaluation.metrics import score_queries
 from helpers.evaluation.results import save_result
@@ -113,12 +115,31 @@ def test_publish(trained, monkeypatch, capsys):
             raise OSError("401 Unauthorized\nmore")
 
     monkeypatch.setattr("helpers.training.publish.HfApi", Refusing)
-    with pytest.raises(UserError, match=r"me/mine was not pushed \(401 Unauthorized\); log in with hf auth login"):
+    with pytest.raises(UserError, match=r"me/mine was not pushed \(401 Unauthorized\); check .*hf auth login"):
         publish("neg10", "me/mine", trained, pushed=True)
 
 
+@pytest.mark.parametrize("repo", ["not a repo", "you/my--model", "a/b/c", "you/模型", "you/model.git", ""])
+def test_a_name_that_the_hub_refuses_is_refused_before_anything_is_sent(trained, repo):
+    with pytest.raises(
+        UserError, match=f"^{repo} is no name of a repository .*; give one such as you/your-model"
+    ) as error:
+        publish("neg10", repo, trained, pushed=True)
+    assert "\n" not in str(error.value)
+
+
+def test_a_hub_that_does_not_answer_is_one_sentence(project, tiny_embedder, tmp_path):
+    pairs = tmp_path / "pushed.jsonl"
+    pairs.touch()
+    settings = {"PROFILE": "test", "DATASET": str(pairs), "BASE_MODEL": str(tiny_embedder), "BASE_LAYERS": "0"}
+    profile = load_profile(environ=settings)
+    shutil.copytree(tiny_embedder, project / "output" / profile.run_name / profile.tuned_model(10).name)
+    closed = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": 0, "HF_TOKEN": "hf_token"}
+    done = run_python(project, "-m", "helpers", "publish", "neg10", "you/model", "--push", **settings, **closed)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+    assert done.stderr.startswith("error: you/model was not pushed (")
+
+
 def test_publish_says_what_is_wrong(trained):
-    with pytest.raises(UserError, match="not a repo is no name of a repository"):
-        publish("neg10", "not a repo", trained, pushed=False)
     with pytest.raises(UserError, match=r"no finished model in .*neg50; run bash finetune_neg50.sh"):
         publish("neg50", "me/mine", trained, pushed=False)

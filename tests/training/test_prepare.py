@@ -18,7 +18,7 @@ from helpers.encoding.models import base_model
 from helpers.sampling.eval_set import EVAL_MANIFEST, save_eval_set
 from helpers.sampling.training_set import TrainingSet
 from helpers.training.checkpoints import mark_whole
-from helpers.training.plan import activation_bytes, count_parameters, make_plan
+from helpers.training.plan import activation_bytes, make_plan
 from helpers.training.prepare import check_machine, hold_out, prepare
 from helpers.training.record import check_place, make_record, take_place
 
@@ -343,6 +343,14 @@ def test_the_plan(make_profile, tiny_bert, settings, expected):
     assert {name: getattr(plan, name) for name in expected} == expected
 
 
+def test_a_length_beyond_the_models_positions_is_told_before_a_training(profile, monkeypatch):
+    write_jsonl(profile.training_file(10), make_rows(20, 10))
+    for check in ("1", "0"):
+        monkeypatch.setenv("CHECK", check)
+        with pytest.raises(UserError, match="PASSAGE_MAX_LEN=65: tiny-bert.* has positions for 64 tokens; set at most"):
+            prepare(10, profile.model_copy(update={"passage_max_len": 65}))
+
+
 def test_tokens_and_memory_by_hand(make_profile, tiny_bert):
     from transformers import AutoModel, AutoTokenizer
 
@@ -355,10 +363,8 @@ def test_tokens_and_memory_by_hand(make_profile, tiny_bert):
     assert plan.passage_tokens == pytest.approx(sum(lengths) / len(lengths))
     assert plan.tokens == pytest.approx(30 * (5 + 8 * plan.passage_tokens), abs=1)
     parameters = sum(p.numel() for p in AutoModel.from_pretrained(tiny_bert).parameters())
-    found, config = count_parameters(tiny_bert, 0)
-    assert (found, config.hidden_size, config.num_hidden_layers) == (plan.parameters, 32, 2)
     assert plan.parameters == parameters
-    assert count_parameters(tiny_bert, 1)[0] < parameters
+    assert make_plan(rows, 0, profile.model_copy(update={"base_layers": 1}), half=False).parameters < parameters
     # two layers x texts x tokens x hidden x (34 + 5 heads tokens / hidden) bytes, doubled for float32
     longest = max(lengths)
     kept = 2 * 2 * 32 * (4 * 5 * (34 + 5 * 2 * 5 / 32) + 32 * longest * (34 + 5 * 2 * longest / 32))
