@@ -194,7 +194,7 @@ def token_lengths(texts: list[str], folder: Path) -> list[int]:
 def token_ids(texts: Iterable[str], folder: Path) -> Iterator[list[int]]:
     """Yield the ids of the tokens of each text, as `token_lengths` counts them."""
     remaining = iter(texts)
-    while block := list(islice(remaining, BLOCK)):
+    while block := list(islice(remaining, 1000)):
         yield from load_tokenizer(folder)(block, return_attention_mask=False)["input_ids"]
 
 

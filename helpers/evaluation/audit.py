@@ -29,6 +29,7 @@ HASHES, BAND = 64, 4  # of a text, and how many of them two texts share that are
 SAMPLE = 50_000  # passages that are negatives alone, at most, among which near duplicates are looked for
 NEIGHBOURS = 8  # texts on either side with which one is compared in a band
 SPLIT, COPIES = "set SPLIT_KEY=passage", "take near copies out of the pairs"
+TOO_NEAR = "a negative that nearly equals their positive"
 MORE, LOOK = "bring more pairs", "look whether these are the passages"
 
 
@@ -114,13 +115,7 @@ def audit(rows: TrainingSet, eval_set: EvalSet, profile: Profile) -> list[Findin
         among("evaluation queries that share a positive with another", judged, sharing, 0.5, MORE),
         Finding(f"evaluation queries judged by fewer than {PASSAGES} passages", few, len(judged), said, 0, MORE),
         among("passages gold for one query and negative for another", dict.fromkeys(standing), negatives),
-        among(
-            f"training queries with a negative that nearly equals their positive{sampled}",
-            queries,
-            spoilt,
-            0.01,
-            COPIES,
-        ),
+        among(f"training queries with {TOO_NEAR}{sampled}", queries, spoilt, 0.01, COPIES),
         among("queries that are passages, too", asking, trained | negatives | gold.keys()),
         among("texts with mojibake", [*asking, *distinct], garbled, 0.01, "set FIX_TEXT=1"),
         among(f"passages of less than {SHORT} words{unit}", distinct, short, 0.5, LOOK),
@@ -141,15 +136,13 @@ def _token_findings(kind: str, texts: list[str], folder: Path, limit: int, prefi
         if (earlier := first.setdefault(hash(tuple(ids)), row)) != row:
             same.append((earlier, row))
     cut = np.maximum(lengths + len(before) - limit, 0)
-    lost = f"{cut.sum() / (lengths.sum() + len(before) * len(texts)):.0%} of all their tokens are not read"
+    share = cut.sum() / (lengths.sum() + len(before) * len(texts))
+    lost = f"{share:.0%} of all their tokens are not read" if share else ""
     worst = texts[unknowns.argmax()] if unknowns.any() else ""
     pair = " = ".join(excerpt(texts[row], 38) for row in same[0]) if same else ""
     other, name = "take a BASE_MODEL that knows the language", "QUERY_MAX_LEN" if prefix else "PASSAGE_MAX_LEN"
-    raised = f"raise {name} or shorten them"
     return [
-        Finding(
-            f"{kind} cut at {limit} tokens", int((cut > 0).sum()), len(texts), lost if cut.any() else "", 0.5, raised
-        ),
+        Finding(f"{kind} cut at {limit} tokens", int((cut > 0).sum()), len(texts), lost, 0.5, f"raise {name}"),
         Finding(f"unknown tokens of {kind}", int(unknowns.sum()), int(lengths.sum()), worst, 0.1, other),
         Finding(f"{kind} that have the tokens of another", len(same), len(texts), pair, 0.01, other),
     ]
@@ -158,24 +151,19 @@ def _token_findings(kind: str, texts: list[str], folder: Path, limit: int, prefi
 def setting_findings(queries: int, profile: Profile) -> list[Finding]:
     """Count what the settings spoil of a training on so many queries: nothing learned or scored, texts too long."""
     folder = model_folder(profile.base_model, profile.base_revision)
-    positions = read_json(folder / "config.json").get("max_position_embeddings", 10**9)
+    positions = read_json(folder / "config.json").get("max_position_embeddings") or 10**9
     held = min(128, queries // 10) if profile.eval_steps else 0
     steps = ceil(profile.epochs * ceil((queries - held) / (profile.batch_size * profile.processes)))
     lost = int(profile.warmup > 0)  # the warm-up begins at a learning rate of 0
     none = queries if profile.eval_steps and not held else 0
-    lengths = {"QUERY_MAX_LEN": profile.query_max_len, "PASSAGE_MAX_LEN": profile.passage_max_len}
-    return [
-        Finding(
-            "steps at a learning rate of 0", lost, steps, "", 0.5, "set WARMUP=0, more EPOCHS or a smaller BATCH_SIZE"
-        ),
+    findings = [
+        Finding("steps at a learning rate of 0", lost, steps, "", 0.5, "set WARMUP=0 or a smaller BATCH_SIZE"),
         Finding("training queries too few to hold a tenth out", none, queries, "", 0, "set EVAL_STEPS=0"),
-        *(
-            Finding(
-                f"tokens of {name} beyond the model's positions", max(0, n - positions), n, "", 0, f"set {positions}"
-            )
-            for name, n in lengths.items()
-        ),
     ]
+    for name, limit in (("QUERY_MAX_LEN", profile.query_max_len), ("PASSAGE_MAX_LEN", profile.passage_max_len)):
+        what = f"tokens of {name} beyond the model's positions"
+        findings.append(Finding(what, max(0, limit - positions), limit, "", 0, f"set at most {positions}"))
+    return findings
 
 
 def audit_of(rows: TrainingSet, profile: Profile) -> list[Finding]:
@@ -205,18 +193,13 @@ def audits(profile: Profile) -> dict[str, list[Finding]]:
 
 def audit_table(findings: list[Finding]) -> pd.DataFrame:
     """Return one row a finding: `count`, `of`, `share`, the share above which it is harmful, `example`, `remedy`."""
-    rows = {
-        f.what: {
-            "count": f.count,
-            "of": f.of,
-            "share": f"{f.count / max(f.of, 1):.1%}",
-            "harmful above": "" if f.limit is None else f"{f.limit:.0%}",
-            "example": f.example[:80],
-            "remedy": f.remedy if f.harmful else "",
-        }
+    rows = [
+        (f.count, f.of, f"{f.count / max(f.of, 1):.1%}", "" if f.limit is None else f"{f.limit:.0%}")
+        + (f.example[:80], f.remedy if f.harmful else "")
         for f in findings
-    }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    ]
+    columns = ["count", "of", "share", "harmful above", "example", "remedy"]
+    return pd.DataFrame(rows, [f.what for f in findings], columns)
 
 
 def verdict(findings: list[Finding]) -> str:
@@ -241,7 +224,8 @@ def near_duplicates(texts: dict[int, str]) -> dict[int, set[int]]:
         sets = [_shingles(texts[key]) for key in keys[start : start + 1000]]
         shingles = np.fromiter(chain.from_iterable(sets), np.uint64)
         starts = np.cumsum([0, *map(len, sets[:-1])])
-        hashes[start : start + len(sets)] = np.minimum.reduceat((shingles[:, None] * factors) >> np.uint64(32), starts)
+        for place, factor in enumerate(factors):
+            hashes[start : start + len(sets), place] = np.minimum.reduceat(shingles * factor >> np.uint64(32), starts)
     pairs = []  # each as one number
     for band in range(0, HASHES, BAND):
         order = np.lexsort(hashes[:, band : band + BAND].T)
@@ -266,7 +250,7 @@ def near_duplicates(texts: dict[int, str]) -> dict[int, set[int]]:
 @lru_cache(1000)
 def _shingles(text: str) -> frozenset[int]:
     """Return the hashes, of 32 bits, of a text's three-word sequences."""
-    found = words(text)
+    found = words(text) or [text]
     return frozenset(zlib.crc32(" ".join(found[i : i + 3]).encode()) for i in range(max(1, len(found) - 2)))
 
 

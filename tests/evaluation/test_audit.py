@@ -211,7 +211,7 @@ def test_negatives_beyond_a_sample_are_named(profile, monkeypatch):
 
 def test_near_duplicates_without_spaces():
     text = "".join(chr(0x4E00 + i) for i in range(60))
-    texts = [text, text[:57] + "他们说", text[::-1], "中文".join(text[:20])]
+    texts = [text, text[:57] + "他们说", text[::-1], "中文".join(text[:20]), "😀", "🎉"]  # no words in the last
     near = near_duplicates({text_id(text): text for text in texts})
     assert near.keys() == {text_id(text) for text in texts[:2]}
 
