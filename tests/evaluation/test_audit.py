@@ -162,10 +162,10 @@ def test_a_judgement_of_zero_is_no_positive(profile):
 @pytest.mark.parametrize(
     ("queries", "settings", "what"),
     [
-        (20, {"BATCH_SIZE": 20, "WARMUP": 0.1}, "steps at a learning rate of 0"),
-        (20, {"BATCH_SIZE": 10, "NPROC": 2, "WARMUP": 0.1}, "steps at a learning rate of 0"),
-        (20, {"BATCH_SIZE": 10, "EPOCHS": 0.4, "WARMUP": 0.1}, "steps at a learning rate of 0"),
-        (20, {"BATCH_SIZE": 18, "EVAL_STEPS": 5, "WARMUP": 0.1}, "steps at a learning rate of 0"),  # two are held out
+        (20, {"BATCH_SIZE": 20, "WARMUP": 0.1}, "steps at learning rate 0"),
+        (20, {"BATCH_SIZE": 10, "NPROC": 2, "WARMUP": 0.1}, "steps at learning rate 0"),
+        (20, {"BATCH_SIZE": 10, "EPOCHS": 0.4, "WARMUP": 0.1}, "steps at learning rate 0"),
+        (20, {"BATCH_SIZE": 18, "EVAL_STEPS": 5, "WARMUP": 0.1}, "steps at learning rate 0"),  # two are held out
         (20, {"BATCH_SIZE": 20, "WARMUP": 0}, None),
         (21, {"BATCH_SIZE": 20, "WARMUP": 0.1}, None),
         (20, {"BATCH_SIZE": 20, "WARMUP": 0.1, "EPOCHS": 2}, None),
@@ -196,8 +196,8 @@ def test_settings_are_told_without_another_audit(profile, make_profile, capsys):
     rows = TrainingSet(write_jsonl(profile.training_file(10), make_rows(20, 10)), profile.instruction)
     save_eval_set(*[[{"id": "e", "query": "q", "positive": [APART[0]]}]] * 2, profile)
     given = {"BASE_MODEL": profile.base_model, "BASE_LAYERS": 0, "INSTRUCTION": "ask: ", "PASSAGE_MAX_LEN": 24}
-    assert "steps at a learning rate of 0" not in harmful(audit_of(rows, profile))
-    assert "steps at a learning rate of 0" in harmful(audit_of(rows, make_profile(**given, BATCH_SIZE=20)))
+    assert "steps at learning rate 0" not in harmful(audit_of(rows, profile))
+    assert "steps at learning rate 0" in harmful(audit_of(rows, make_profile(**given, BATCH_SIZE=20)))
     assert capsys.readouterr().out == ""
 
 
