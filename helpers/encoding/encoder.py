@@ -1,7 +1,7 @@
 """Texts to vectors: which model a name stands for, and batches of like length."""
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from functools import cache, cached_property
 from itertools import islice
@@ -190,12 +190,19 @@ class Embedder:
 
 def token_lengths(texts: list[str], folder: Path) -> list[int]:
     """Return how many tokens each text is to the model in `folder`, with its special tokens, before any cut."""
-    blocks = (texts[start : start + BLOCK] for start in range(0, len(texts), BLOCK))
-    return [len(ids) for block in blocks for ids in _tokenizer(folder)(block)["input_ids"]]
+    return [len(ids) for ids in token_ids(texts, folder)]
+
+
+def token_ids(texts: Iterable[str], folder: Path) -> Iterator[list[int]]:
+    """Yield the ids of the tokens of each text, as `token_lengths` counts them."""
+    remaining = iter(texts)
+    while block := list(islice(remaining, 1000)):
+        yield from load_tokenizer(folder)(block, return_attention_mask=False)["input_ids"]
 
 
 @cache
-def _tokenizer(folder: Path):
+def load_tokenizer(folder: Path):
+    """Return the tokenizer of the model in `folder`, which counts what is longer than the model can read."""
     from transformers import AutoTokenizer
 
     with loading(folder):

@@ -1,93 +1,169 @@
 """What to know about a training and an evaluation set before believing a number."""
 
-from collections.abc import Container, Iterable, Sized
+import random
+import zlib
+from collections import ChainMap, Counter
+from collections.abc import Collection, Container, Sequence
 from dataclasses import asdict, dataclass
-from itertools import combinations
+from functools import lru_cache
+from itertools import chain
+from math import ceil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from datasketch import MinHash, MinHashLSH
 from tqdm import tqdm
 
 from helpers import sampling
-from helpers.base import Profile, code_of, make, model_fingerprint
-from helpers.encoding.encoder import token_lengths
+from helpers.base import Profile, code_of, make, model_fingerprint, positives, read_json
+from helpers.encoding.encoder import load_tokenizer, token_ids
 from helpers.encoding.models import model_folder
-from helpers.sampling import EvalSet, TrainingSet, distinct, load_eval_set, text_id
-from helpers.sampling.texts import is_garbled, normalise
+from helpers.recall.bm25 import bigrams
+from helpers.sampling import EvalSet, TrainingSet, excerpt, load_eval_set, text_id
+from helpers.sampling.texts import is_garbled, words
 
 SHORT = 3  # words
+PASSAGES = 10  # that an evaluation judges by, at least
 NEAR = 0.8  # Jaccard similarity of the sets of three-word sequences
-PERMUTATIONS = 64
+HASHES, BAND = 64, 4  # of a text, and how many of them two texts share that are compared
+SAMPLE = 50_000  # passages that are negatives alone, at most, among which near duplicates are looked for
+NEIGHBOURS = 8  # texts on either side with which one is compared in a band
+SPLIT, COPIES = "set SPLIT_KEY=passage", "take near copies out of the pairs"
+TOO_NEAR = "a negative that nearly equals their positive"
+MORE, LOOK = "bring more pairs", "look whether these are the passages"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something counted: how many of how many, an example, and whether it harms the numbers if it is more than none."""
+    """Something counted: how many of how many, an example, the share above which it does harm, what to do then."""
 
     what: str
     count: int
     of: int
     example: str = ""
-    harmful: bool = False
+    limit: float | None = None  # None: it harms nothing by itself
+    remedy: str = ""
+
+    @property
+    def harmful(self) -> bool:
+        """Tell whether there is more of it than may be."""
+        return self.limit is not None and self.count > self.limit * self.of
 
 
 def audit(rows: TrainingSet, eval_set: EvalSet, profile: Profile) -> list[Finding]:
-    """Count what could make a training or an evaluation unfair or unclear.
+    """Count what could make a training or an evaluation unfair or unclear, in time linear in the texts.
 
     Distractors are left alone: nobody is trained or judged on them.
     """
-    queries: list[str] = []
-    trained: list[str] = []
-    negatives: dict[int, str] = {}  # by `text_id`, as all passages below
+    asked: dict[int, str] = {}  # all texts go by their `text_id` here
+    gold: dict[int, str] = {}
+    judged: dict[int, list[int]] = {}  # query -> its positives
+    for query_id, grades in eval_set.qrels.items():
+        texts = {text_id(text): text for text in map(eval_set.corpus.__getitem__, positives(grades))}
+        asked[text_id(eval_set.queries[query_id])] = eval_set.queries[query_id]
+        judged.setdefault(text_id(eval_set.queries[query_id]), []).extend(texts)
+        gold |= texts
+    evaluated = list(chain.from_iterable(judged.values()))
+    standing: list[int] = []  # the positives of the pairs that train, as often as they stand there
+    negatives: set[int] = set()
+    for _, own, drawn in map(rows.ids, range(len(rows))):
+        standing.extend(own)
+        negatives.update(drawn)
+    trained = set(standing)
+    left_out, sampled = negatives - trained - gold.keys(), ""
+    if len(left_out) > SAMPLE:  # their texts are neither kept nor compared
+        left_out -= set(random.Random(0).sample(sorted(left_out), SAMPLE))
+        sampled = f" (other negatives: {SAMPLE:,} sampled)"
+    else:
+        left_out.clear()
+    queries: dict[int, str] = {}
+    passages: dict[int, str] = {}
     for number, row in enumerate(tqdm(rows, "audit", leave=False, delay=5)):
-        queries.append(row["query"])
-        trained.extend(row["pos"])
-        negatives |= dict(zip(rows.ids(number)[2], row["neg"], strict=True))
-    evaluated = [eval_set.corpus[docid] for docids in eval_set.qrels.values() for docid in docids]
-    positives, gold = ({text_id(text): text for text in texts} for texts in (trained, evaluated))
-    standing = pd.Series(trained + evaluated)
-    passages = distinct(standing)
-    asked = queries + list(eval_set.queries.values())
-    near = near_duplicates(negatives | gold | positives)
-    training = (positives.keys() | negatives.keys()) - gold.keys()
-    near_training = {other for key in training for other in near.get(key, ())}
-    too_near = []
-    for query, (_, own, drawn) in zip(queries, map(rows.ids, range(len(rows))), strict=True):
-        if any(not ({key} | near.get(key, set())).isdisjoint(drawn) for key in own):
-            too_near.append(query)
-    garbled = filter(is_garbled, asked + passages)
+        query, own, drawn = rows.ids(number)
+        queries.setdefault(query, row["query"])
+        for key, text in zip(chain(own, drawn), chain(row["pos"], row["neg"]), strict=True):
+            if key not in left_out:
+                passages.setdefault(key, text)
+    passages |= gold
+    near, unit = near_duplicates(passages), bigrams(passages.values())
+    training, shared, times = (trained | negatives) - gold.keys(), Counter(evaluated), Counter(standing + evaluated)
+    asking, distinct, text_of = queries | asked, list(times), ChainMap(passages, queries, asked)
+
+    def too_near(key: int, drawn: Sequence[int]) -> bool:
+        return key in drawn or (key in near and any(d in near and _similar(passages[key], passages[d]) for d in drawn))
+
+    spoilt = {q for q, own, drawn in map(rows.ids, range(len(rows))) if any(too_near(key, drawn) for key in own)}
+    copied = {key for key in gold if not training.isdisjoint(near.get(key, ()))}
+    sharing = {query for query, found in judged.items() if any(shared[key] > 1 for key in found)}
+    twice = {key for key in distinct if times[key] > 1}
+    short = {key for key in distinct if len(words(passages[key])) < SHORT}
+    garbled = {key for key in [*asking, *distinct] if is_garbled(text_of[key])}
+
+    def among(what: str, keys: Collection[int], harm: Container[int], limit: float | None = None, remedy: str = ""):
+        found = [key for key in keys if key in harm]
+        return Finding(what, len(found), len(keys), text_of[found[0]] if found else "", limit, remedy)
+
+    few, said = len(judged) if len(gold) < PASSAGES else 0, f"{len(gold)} passages"
     folder = model_folder(profile.base_model, profile.base_revision)
-
-    def among(what: str, texts: list[str], keys: Container[int], harmful: bool = False) -> Finding:
-        return _finding(what, [text for text in texts if text_id(text) in keys], texts, harmful)
-
     return [
-        _finding("positives that stand twice or more", standing[standing.map(text_id).duplicated()], standing),
-        among("passages with a near duplicate", passages, near),
-        among("evaluation positives trained on as positives", evaluated, positives, harmful=True),
-        among("evaluation positives trained on as negatives", evaluated, negatives, harmful=True),
-        among("evaluation positives with a near duplicate in training", evaluated, near_training, harmful=True),
-        among("passages gold for one query and negative for another", distinct(trained), negatives),
-        _finding("training queries with a negative that nearly equals their positive", too_near, rows, harmful=True),
-        _finding("texts with mojibake, which FIX_TEXT=1 repairs", garbled, asked + passages, harmful=True),
-        _finding(f"passages of less than {SHORT} words", [t for t in passages if len(t.split()) < SHORT], passages),
-        _cut("queries", [profile.instruction + text for text in asked], folder, profile.query_max_len),
-        _cut("passages", passages, folder, profile.passage_max_len),
+        among("positives that stand twice or more", distinct, twice),
+        among(f"passages with a near duplicate{unit}", distinct, near, 0.5, COPIES),
+        among("evaluation queries trained on", asked, queries.keys() | trained, 0, SPLIT),
+        among("evaluation positives trained on as positives", evaluated, trained, 0, SPLIT),
+        among("evaluation positives trained on as negatives", evaluated, negatives, 0, SPLIT),
+        among(f"evaluation positives with a near duplicate in training{sampled}", evaluated, copied, 0, COPIES),
+        among("evaluation queries that share a positive with another", judged, sharing, 0.5, MORE),
+        Finding(f"evaluation queries judged by fewer than {PASSAGES} passages", few, len(judged), said, 0, MORE),
+        among("passages gold for one query and negative for another", dict.fromkeys(standing), negatives),
+        among(f"training queries with {TOO_NEAR}{sampled}", queries, spoilt, 0.01, COPIES),
+        among("queries that are passages, too", asking, trained | negatives | gold.keys()),
+        among("texts with mojibake", [*asking, *distinct], garbled, 0.01, "set FIX_TEXT=1"),
+        among(f"passages of less than {SHORT} words{unit}", distinct, short, 0.5, LOOK),
+        *_token_findings("queries", [*asking.values()], folder, profile.query_max_len, profile.instruction),
+        *_token_findings("passages", [passages[key] for key in distinct], folder, profile.passage_max_len, ""),
     ]
 
 
-def _finding(what: str, found: Iterable[str], of: Sized, harmful: bool = False) -> Finding:
-    examples = list(found)
-    return Finding(what, len(examples), len(of), next(iter(examples), ""), harmful)
+def _token_findings(kind: str, texts: list[str], folder: Path, limit: int, prefix: str) -> list[Finding]:
+    """Count what the tokenizer makes of texts behind a prefix: too many tokens, unknown ones, those of another text."""
+    unknown = load_tokenizer(folder).unk_token_id
+    [before] = token_ids([prefix], folder)  # with the special tokens
+    lengths, unknowns = np.zeros((2, len(texts)), int)
+    first: dict[int, int] = {}  # hash of ids -> row
+    same: list[tuple[int, int]] = []
+    for row, ids in enumerate(token_ids((prefix + text for text in texts), folder)):
+        lengths[row], unknowns[row] = len(ids) - len(before), ids.count(unknown) - before.count(unknown)
+        if (earlier := first.setdefault(hash(tuple(ids)), row)) != row:
+            same.append((earlier, row))
+    cut = np.maximum(lengths + len(before) - limit, 0)
+    share = cut.sum() / (lengths.sum() + len(before) * len(texts))
+    lost = f"{share:.0%} of all their tokens are not read" if share else ""
+    worst = texts[unknowns.argmax()] if unknowns.any() else ""
+    pair = " = ".join(excerpt(texts[row], 38) for row in same[0]) if same else ""
+    other, name = "take a BASE_MODEL that knows the language", "QUERY_MAX_LEN" if prefix else "PASSAGE_MAX_LEN"
+    return [
+        Finding(f"{kind} cut at {limit} tokens", int((cut > 0).sum()), len(texts), lost, 0.5, f"raise {name}"),
+        Finding(f"unknown tokens of {kind}", int(unknowns.sum()), int(lengths.sum()), worst, 0.1, other),
+        Finding(f"{kind} that have the tokens of another", len(same), len(texts), pair, 0.01, other),
+    ]
 
 
-def _cut(what: str, texts: list[str], folder: Path, limit: int) -> Finding:
-    lengths = token_lengths(texts, folder)
-    cut = [length - limit for length in lengths if length > limit]
-    lost = f"{sum(cut) / sum(lengths):.0%} of all their tokens are not read" if cut else ""
-    return Finding(f"{what} cut at {limit} tokens", len(cut), len(texts), lost)
+def setting_findings(queries: int, profile: Profile) -> list[Finding]:
+    """Count what the settings spoil of a training on so many queries: nothing learned or scored, texts too long."""
+    folder = model_folder(profile.base_model, profile.base_revision)
+    positions = read_json(folder / "config.json").get("max_position_embeddings") or 10**9
+    held = min(128, queries // 10) if profile.eval_steps else 0
+    steps = ceil(profile.epochs * ceil((queries - held) / (profile.batch_size * profile.processes)))
+    lost = int(profile.warmup > 0)  # the warm-up begins at a learning rate of 0
+    none = queries if profile.eval_steps and not held else 0
+    findings = [
+        Finding("steps at learning rate 0", lost, steps, "", 0.5, "set WARMUP=0 or a smaller BATCH_SIZE"),
+        Finding("training queries too few to hold a tenth out", none, queries, "", 0, "set EVAL_STEPS=0"),
+    ]
+    for name, limit in (("QUERY_MAX_LEN", profile.query_max_len), ("PASSAGE_MAX_LEN", profile.passage_max_len)):
+        what = f"tokens of {name} beyond the model's positions"
+        findings.append(Finding(what, max(0, limit - positions), limit, "", 0, f"set at most {positions}"))
+    return findings
 
 
 def audit_of(rows: TrainingSet, profile: Profile) -> list[Finding]:
@@ -105,7 +181,7 @@ def audit_of(rows: TrainingSet, profile: Profile) -> list[Finding]:
     }
     path = profile.data_dir / f"{rows.path.stem}.audit.json"
     made = make(path, made_from, lambda: {"findings": [asdict(f) for f in audit(rows, eval_set, profile)]}, [])
-    return [Finding(**finding) for finding in made["findings"]]
+    return [Finding(**finding) for finding in made["findings"]] + setting_findings(len(rows), profile)
 
 
 def audits(profile: Profile) -> dict[str, list[Finding]]:
@@ -116,45 +192,65 @@ def audits(profile: Profile) -> dict[str, list[Finding]]:
 
 
 def audit_table(findings: list[Finding]) -> pd.DataFrame:
-    """Return one row a finding: `count`, `of`, `share`, `example`."""
-    rows = [(f.count, f.of, f"{f.count / max(f.of, 1):.1%}", f.example[:80]) for f in findings]
-    return pd.DataFrame(rows, index=[f.what for f in findings], columns=["count", "of", "share", "example"])
+    """Return one row a finding: `count`, `of`, `share`, the share above which it is harmful, `example`, `remedy`."""
+    rows = [
+        (f.count, f.of, f"{f.count / max(f.of, 1):.1%}", "" if f.limit is None else f"{f.limit:.0%}")
+        + (f.example[:80], f.remedy if f.harmful else "")
+        for f in findings
+    ]
+    columns = ["count", "of", "share", "harmful above", "example", "remedy"]
+    return pd.DataFrame(rows, [f.what for f in findings], columns)
 
 
 def verdict(findings: list[Finding]) -> str:
-    """Return one line: what stands in the way of believing the numbers, or that nothing does."""
-    harms = [f"{f.count} of {f.of} {f.what}" for f in findings if f.harmful and f.count]
-    return "; ".join(harms) or "sound: no evaluation passage is trained on, no text is garbled"
+    """Return one line: what stands in the way of believing the numbers and what to do, or that nothing was found."""
+    harms = [f"{f.count} of {f.of} {f.what}: {f.remedy}" for f in findings if f.harmful]
+    limits = "all else that was counted is within its limits"
+    return "; ".join(harms) or f"sound: no text of the evaluation is trained on, and {limits}"
 
 
 def near_duplicates(texts: dict[int, str]) -> dict[int, set[int]]:
     """Return, for each text that is a near duplicate of others, these; texts are given and named by `text_id`.
 
-    Candidates come from MinHash (Broder 1997, "On the Resemblance and Containment of Documents") by the library
-    datasketch, in whose bands of hashes they meet; those whose Jaccard similarity really is `NEAR` or more remain.
+    Candidates are texts that share a band of MinHashes (Broder 1997, "On the Resemblance and Containment of Documents")
+    and most of the others, too; those whose Jaccard similarity really is `NEAR` or more remain. Where very many share a
+    band, each is compared with `NEIGHBOURS` on either side there: all that have copies are found, but not all copies.
     """
-    keys = list(texts)
-    bands = MinHashLSH(threshold=NEAR - 0.2, num_perm=PERMUTATIONS)  # lower, so that few are overlooked; left empty
-    hashes = np.empty((len(keys), PERMUTATIONS), np.uint32)  # its own dictionaries would take a hundred times as much
-    encoded = ([shingle.encode() for shingle in _shingles(text)] for text in texts.values())
-    for row, sketch in enumerate(MinHash.generator(encoded, num_perm=PERMUTATIONS)):
-        hashes[row] = sketch.hashvalues
+    keys = sorted(texts)
+    factors = np.random.default_rng(0).integers(2**63, size=HASHES, dtype=np.uint64) * 2 + 1  # x -> top half of a * x
+    hashes = np.empty((len(keys), HASHES), np.uint32)
+    for start in range(0, len(keys), 1000):
+        sets = [_shingles(texts[key]) for key in keys[start : start + 1000]]
+        shingles = np.fromiter(chain.from_iterable(sets), np.uint64)
+        starts = np.cumsum([0, *map(len, sets[:-1])])
+        for place, factor in enumerate(factors):
+            hashes[start : start + len(sets), place] = np.minimum.reduceat(shingles * factor >> np.uint64(32), starts)
+    pairs = []  # each as one number
+    for band in range(0, HASHES, BAND):
+        order = np.lexsort(hashes[:, band : band + BAND].T)
+        part = hashes[order, band : band + BAND]
+        for ahead in range(1, NEIGHBOURS + 1):
+            places = np.flatnonzero((part[ahead:] == part[:-ahead]).all(axis=1))
+            one, other = order[places], order[places + ahead]
+            alike = (hashes[one] == hashes[other]).mean(axis=1) >= NEAR - 0.15  # lower, so that few are overlooked
+            pairs.append((one * len(keys) + other)[alike])
+    candidates = np.unique(np.concatenate(pairs))
+    firsts = candidates // len(keys)
+    candidates = candidates[np.arange(len(firsts)) - np.searchsorted(firsts, firsts) < 2 * NEIGHBOURS]
     near: dict[int, set[int]] = {}
-    for band in range(bands.b):
-        part = hashes[:, band * bands.r : (band + 1) * bands.r]
-        order = np.lexsort(part.T)
-        borders = np.flatnonzero((part[order[1:]] != part[order[:-1]]).any(axis=1)) + 1
-        for group in np.split(order, borders):
-            for a, b in combinations([keys[row] for row in group], 2):
-                if b not in near.get(a, ()) and _similar(texts[a], texts[b]):
-                    near.setdefault(a, set()).add(b)
-                    near.setdefault(b, set()).add(a)
+    for a, b in (divmod(pair, len(keys)) for pair in candidates.tolist()):
+        a, b = keys[a], keys[b]
+        if _similar(texts[a], texts[b]):
+            near.setdefault(a, set()).add(b)
+            near.setdefault(b, set()).add(a)
     return near
 
 
-def _shingles(text: str) -> set[str]:
-    words = normalise(text).split()
-    return {" ".join(words[i : i + 3]) for i in range(max(1, len(words) - 2))}
+@lru_cache(1000)
+def _shingles(text: str) -> frozenset[int]:
+    """Return the hashes, of 32 bits, of a text's three-word sequences."""
+    found = words(text) or [text]
+    return frozenset(zlib.crc32(" ".join(found[i : i + 3]).encode()) for i in range(max(1, len(found) - 2)))
 
 
 def _similar(a: str, b: str) -> bool:

@@ -88,7 +88,7 @@ def intervals_table(results: dict[str, dict], seed: int = 42) -> pd.DataFrame:
     def cell(result: dict, measure: str) -> str:
         values = list(result["per_query"][measure].values())
         low, high = bootstrap_interval(values, seed)
-        interval = f"({len(values)} queries)" if isnan(low) else f"[{low:.3f}, {high:.3f}]"
+        interval = f"(n = {len(values)})" if isnan(low) else f"[{low:.3f}, {high:.3f}]"
         return f"{result['metrics'][measure]:.3f} {interval}"
 
     rows = [[cell(result, measure) for measure in COLUMNS] for result in results.values()]

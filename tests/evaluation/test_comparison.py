@@ -118,7 +118,7 @@ def test_the_tables():
 
 
 def test_the_tables_of_four_queries():
-    assert tables.intervals_table(RESULTS).loc["neg10", "hit@1"] == "0.500 (4 queries)"
+    assert tables.intervals_table(RESULTS).loc["neg10", "hit@1"] == "0.500 (n = 4)"
     [row] = tables.pairs_table(RESULTS, "recall@10").to_dict("records")
     assert row == {"difference": "+0.1250", "p": "", "in words": "nothing can be told from fewer than 6 queries"}
 

@@ -249,7 +249,10 @@ def test_the_audit_is_told_before_a_training(profile):
         return sourced(prepare(10, profile))[0], kept.stat().st_mtime_ns
 
     def save(positive):
-        evaluation = [{"id": "e", "query": "q", "positive": [positive]}]
+        apart = [f"apart from all {i}" for i in range(9)]  # fewer than ten passages would not do
+        evaluation = [
+            {"id": f"e{i}", "query": f"q {i}", "positive": [text]} for i, text in enumerate([positive, *apart])
+        ]
         save_eval_set(evaluation, evaluation, profile)
 
     save("apart from all")
@@ -258,9 +261,9 @@ def test_the_audit_is_told_before_a_training(profile):
     assert told() == before
     save(rows[0]["pos"][0])
     after = told()
-    assert after[0].startswith("audit      1 of 1 evaluation positives trained on as positives")
+    assert after[0].startswith("audit      1 of 10 evaluation positives trained on as positives")
     write_jsonl(path, rows[1:])
-    assert told()[0].startswith("audit      1 of 1 evaluation positives trained on as negatives")
+    assert told()[0].startswith("audit      1 of 10 evaluation positives trained on as negatives")
     assert read_manifest(kept)["made_from"].keys() >= {"training set", "evaluation set"}
 
 
