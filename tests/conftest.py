@@ -76,18 +76,22 @@ def no_overrides(monkeypatch):
 @pytest.fixture(scope="session")
 def tiny_bert(tmp_path_factory) -> Path:
     """A BERT of two layers and random weights, with a tokenizer for `WORDS`."""
+    return make_bert(tmp_path_factory.mktemp("models") / "tiny-bert", WORDS)
+
+
+def make_bert(folder: Path, words: list[str]) -> Path:
+    """Save a BERT of two layers and random weights, whose tokenizer knows ASCII and some words, in a folder."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, set_seed
 
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     pieces = [chr(c) for c in range(33, 127)] + ["##" + chr(c) for c in range(33, 127)]
-    vocabulary = {token: i for i, token in enumerate(dict.fromkeys(special + pieces + WORDS))}
+    vocabulary = {token: i for i, token in enumerate(dict.fromkeys(special + pieces + words))}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     set_seed(0)
-    folder = tmp_path_factory.mktemp("models") / "tiny-bert"
     BertModel(
         BertConfig(
             vocab_size=len(vocabulary),

@@ -7,4 +7,4 @@ from helpers.base.fingerprint import file_fingerprint, fingerprint, model_finger
 from helpers.base.hub import fetch
 from helpers.base.manifest import MANIFEST, code_of, differing, make, manifest_of, read_manifest, write_manifest
 from helpers.base.profile import HUB_ID, ROOT, Profile, how_to_train, load_profile, neg_num_of, shell_lines, switch
-from helpers.base.trec import DEPTH, Qrels, Run, ranking, read_qrels, read_run, write_run
+from helpers.base.trec import DEPTH, Qrels, Run, positives, ranking, read_qrels, read_run, write_run

@@ -86,10 +86,10 @@ def read_jsonl(path: Path, remedy: str) -> Iterator[tuple[int, dict]]:
 def _object(where: str, line: str | bytes) -> dict:
     try:
         row = json.loads(line if isinstance(line, str) else line.decode("utf-8-sig"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where}: not JSON ({error.msg}); write one object a line.") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{where}: not text in UTF-8 ({error.reason}); save the file as UTF-8.") from error
+    except (ValueError, RecursionError) as error:  # brackets or digits without end are no JSONDecodeError
+        raise UserError(f"{where}: not JSON ({getattr(error, 'msg', 'too deep')}); write one object a line.") from error
     if not isinstance(row, dict):
         raise UserError(f"{where}: not a JSON object; write one object a line.")
     return row

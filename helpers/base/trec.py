@@ -1,7 +1,9 @@
 """Qrels and runs, in memory and as TREC files, with one rule for ties."""
 
+import re
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from helpers.base.files import read_lines, whole_file
 Qrels = dict[str, dict[str, int]]  # query id -> docid -> relevance
 Run = dict[str, dict[str, float]]  # query id -> docid -> score
 DEPTH = 100  # passages that a run has of a query, at most
+LEVELS = 1_000_000  # of relevance; trec_eval takes eight bytes for each, and stops where it gets none
+SHOWN = 50  # characters of what a complaint is about
 
 
 def ranking(scores: dict[str, float]) -> list[str]:
@@ -19,39 +23,65 @@ def ranking(scores: dict[str, float]) -> list[str]:
     return sorted(scores, key=lambda docid: (single[docid], docid), reverse=True)
 
 
+def positives(judged: dict[str, int]) -> list[str]:
+    """Return the docids that were judged relevant, of all that were judged for a query."""
+    return [docid for docid, relevance in judged.items() if relevance > 0]
+
+
 def read_qrels(path: Path) -> Qrels:
-    """Read TREC qrels: `query_id iteration docid relevance` a line; raises UserError: missing, empty, another form."""
-    qrels: Qrels = {}
-    for _, query_id, docid, relevance in _rows(path, "query_id iteration docid relevance", "relevance", int):
-        qrels.setdefault(query_id, {})[docid] = relevance
+    """Read TREC qrels, `query_id iteration docid relevance` a line, as trec_eval reads them.
+
+    It cuts a relevance to a whole number and takes all that are negative for unjudged, here -1.
+    Raises UserError: the file is missing, empty or not in UTF-8, a line has another form, or a docid stands twice.
+    """
+    names, wanted = "query_id iteration docid relevance", f"a whole number up to {LEVELS:,}"
+    if not (qrels := _read(path, names, "relevance", _relevance, wanted)):
+        raise UserError(f"{path} is empty; write {names!r} a line.")
     return qrels
 
 
 def read_run(path: Path) -> Run:
-    """Read a TREC run, whose column rank is not used; raises UserError: as `read_qrels`, or a docid stands twice."""
-    run: Run = {}
-    for where, query_id, docid, score in _rows(path, "query_id Q0 docid rank score name", "score", float):
-        if docid in run.setdefault(query_id, {}):
-            raise UserError(f"{where}: {docid} stands twice for query {query_id}; remove one of the lines.")
-        run[query_id][docid] = score
-    return run
+    """Read a TREC run, whose columns rank and name are not used; raises UserError: as `read_qrels`, but may be empty.
+
+    A score may be infinite, but not NaN: nothing can be ranked by that.
+    """
+    return _read(path, "query_id Q0 docid rank score name", "score", _score, "a number")
 
 
-def _rows(path: Path, names: str, value: str, kind: Callable[[str], Any]) -> Iterator[tuple[str, str, str, Any]]:
-    """Yield where each line stands, its query id, its docid and the number in its column `value`."""
-    lines = read_lines(path, "give the path of a TREC file")
-    rows = [(number, line.split()) for number, line in lines if line.strip()]
-    if not rows:
-        raise UserError(f"{path} is empty; write {names!r} a line.")
-    for number, columns in rows:
-        where = f"{path}, line {number}"
-        if len(columns) != len(names.split()):
-            raise UserError(f"{where}: {len(columns)} columns; write {names!r}.")
-        text = columns[names.split().index(value)]
-        try:
-            yield where, columns[0], columns[2], kind(text)
-        except ValueError as error:
-            raise UserError(f"{where}: {text!r} is not a number; the columns may be out of order.") from error
+def _relevance(text: str) -> int:
+    match = re.fullmatch(r"([+-]?\d+)(\.\d*)?", text, re.ASCII)
+    if not match or int(match[1]) > LEVELS:
+        raise ValueError
+    return max(int(match[1]), -1)
+
+
+def _score(text: str) -> float:
+    score = float(text)
+    if isnan(score) or not text.isascii() or "_" in text:  # of the latter Python makes numbers, C does not
+        raise ValueError
+    return score
+
+
+def _read(path: Path, names: str, value: str, number: Callable[[str], Any], wanted: str) -> dict[str, dict[str, Any]]:
+    """Return query id -> docid -> the number in the column `value`; lines that are blank or a comment are none."""
+    found: dict[str, dict[str, Any]] = {}
+    column = names.split().index(value)
+    for line_number, line in read_lines(path, "give the path of a TREC file"):
+        columns, wrong = re.findall(r"\S+", line, re.ASCII), ""  # the white space of C
+        if "\0" in line:
+            wrong = "a NUL byte; write text"
+        elif len(columns) < len(names.split()) or (len(columns) > len(names.split()) and value == "relevance"):
+            wrong = f"{len(columns)} columns; write {names!r}"
+        elif columns[2] in found.get(columns[0], ()):
+            wrong = f"{columns[2][:SHOWN]} stands twice for query {columns[0][:SHOWN]}; remove one of the lines"
+        else:
+            try:
+                found.setdefault(columns[0], {})[columns[2]] = number(columns[column])
+            except ValueError:
+                wrong = f"{value} {columns[column][:SHOWN]!r} is not {wanted}; the columns may be out of order"
+        if wrong and columns and not line.startswith("#"):
+            raise UserError(f"{path}, line {line_number}: {wrong}.")
+    return found
 
 
 def write_run(path: Path, run: Run, name: str) -> None:

@@ -5,7 +5,7 @@ from statistics import fmean
 
 from ir_measures import RR, R, Success, iter_calc, nDCG
 
-from helpers.base import DEPTH, Qrels, Run, UserError, ranking, read_qrels, read_run
+from helpers.base import DEPTH, Qrels, Run, UserError, positives, ranking, read_qrels, read_run
 
 CUTOFFS = (1, 10, DEPTH)
 MEASURES = [f"{name}@{k}" for name in ("hit", "recall", "mrr", "ndcg") for k in CUTOFFS]
@@ -50,23 +50,26 @@ def article_metrics(qrels: Qrels, run: Run) -> dict[str, float]:
     totals = {f"{name}@{k}": 0.0 for name in ("recall", "mrr", "ndcg") for k in cutoffs}
     for query_id, scores in run.items():
         found = ranking(scores)[:depth]
-        positives = {docid for docid, relevance in qrels.get(query_id, {}).items() if relevance > 0}
-        gains = [int(docid in positives) for docid in found] + [0] * (depth - len(found))
-        values = [scores[docid] for docid in found]
-        values += [min(values, default=0.0) - 1] * (depth - len(values))  # below all that was found, and worth nothing
+        gold = set(positives(qrels.get(query_id, {})))
+        gains = [int(docid in gold) for docid in found] + [0] * (depth - len(found))
+        places = sorted({scores[docid] for docid in found})  # in place of scores, which may be infinite
+        values = [places.index(scores[docid]) for docid in found]
+        values += [-1] * (depth - len(values))  # below all that was found, and worth nothing
         for k in cutoffs:
-            totals[f"recall@{k}"] += min(sum(gains[:k]), 1) / max(min(k, len(positives)), 1)
+            totals[f"recall@{k}"] += min(sum(gains[:k]), 1) / max(min(k, len(gold)), 1)
             totals[f"mrr@{k}"] += next((1 / rank for rank, gain in enumerate(gains[:k], start=1) if gain), 0.0)
             totals[f"ndcg@{k}"] += ndcg_score([gains], [values], k=k)
-    return {name: total / len(run) for name, total in totals.items()}
+    return {name: total / max(1, len(run)) for name, total in totals.items()}
 
 
 def score_files(qrels_path: Path, run_path: Path, article: bool = False) -> str:
     """Return the mean measures of a TREC run, one measure<TAB>value a line; with `article`, by its own definitions.
 
-    Raises UserError: a file is not in TREC format, or they have no query in common.
+    Raises UserError: a file is not in TREC format or empty, or they have no query in common.
     """
     qrels, run = read_qrels(qrels_path), read_run(run_path)
+    if not run:
+        raise UserError(f"{run_path} is empty; write a line for each passage found.")
     if qrels.keys().isdisjoint(run):
         raise UserError(f"{run_path} has no query in common with the qrels; give those of the run.")
     means = article_metrics(qrels, run) if article else average(score_queries(qrels, run))

@@ -81,7 +81,7 @@ def gold_and_random(
 
 def plot_similarities(cosines: dict[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     """Draw the histograms of each model's cosines from `gold_and_random`, a panel a model."""
-    low = min(values.min() for pair in cosines.values() for values in pair)
+    low = min(0.99, *(values.min() for pair in cosines.values() for values in pair))
     bins = np.linspace(low, 1, 60)
     figure, panels = plt.subplots(1, len(cosines), figsize=(9, 2.6), sharey=True, layout="constrained", squeeze=False)
     for axes, (name, (gold, others)) in zip(panels[0], cosines.items(), strict=True):

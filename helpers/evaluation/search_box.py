@@ -4,7 +4,7 @@ import pandas as pd
 from IPython.display import display
 from ipywidgets import HTML, Text, VBox
 
-from helpers.base import ranking
+from helpers.base import positives, ranking
 from helpers.encoding.encoder import Embedder
 from helpers.recall.index import Index, search
 from helpers.sampling.eval_set import EvalSet
@@ -16,7 +16,7 @@ Models = dict[str, tuple[Embedder, Index]]  # by name: a model, and an index of 
 def ask(question: str, eval_set: EvalSet, models: Models) -> pd.DataFrame:
     """Return each model's best five passages, with a star at the positives if the question is an evaluation query."""
     asked = {normalise(query): query_id for query_id, query in eval_set.queries.items()}
-    gold = eval_set.qrels.get(asked.get(normalise(question), ""), {})
+    gold = positives(eval_set.qrels.get(asked.get(normalise(question), ""), {}))
     docids, columns = list(eval_set.corpus), {}
     for name, (embedder, index) in models.items():
         scores = search(index, embedder.encode_question(question), ["asked"], docids, 5)["asked"]

@@ -1,6 +1,7 @@
 """How sure a mean and a difference are, over the queries at hand."""
 
 from collections.abc import Sequence
+from math import nan
 from statistics import fmean
 from typing import NamedTuple
 
@@ -8,10 +9,16 @@ import numpy as np
 from scipy.stats import bootstrap, ttest_rel
 
 LEVEL = 0.95
+FEWEST = 6  # queries; of five, even if all speak for one model, the sign test says p = 2 * 0.5**5 = 0.06
 
 
 def bootstrap_interval(values: Sequence[float], seed: int) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of a mean over queries (Efron and Tibshirani 1993, chapter 13)."""
+    """Return the 95 % percentile bootstrap interval of a mean over queries (Efron and Tibshirani 1993, chapter 13).
+
+    It is NaN for fewer than `FEWEST` queries.
+    """
+    if len(values) < FEWEST:
+        return nan, nan
     low, high = bootstrap(
         (values,), np.mean, n_resamples=4_999, batch=500, confidence_level=LEVEL, method="percentile", rng=seed
     ).confidence_interval
@@ -19,7 +26,7 @@ def bootstrap_interval(values: Sequence[float], seed: int) -> tuple[float, float
 
 
 class Difference(NamedTuple):
-    """The mean of `a - b` over queries, half the width of its interval, and the p of the paired t-test."""
+    """The mean of `a - b` over queries, half the width of its interval and a p; these are NaN for too few queries."""
 
     mean: float
     margin: float
@@ -29,7 +36,9 @@ class Difference(NamedTuple):
 def paired_difference(a: Sequence[float], b: Sequence[float], pairs: int = 1) -> Difference:
     """Compare two models query by query with the paired t-test, as one of several `pairs` of models.
 
-    `a` and `b` are their values for the same queries, in the same order; at least two. Without any difference p is 1.
+    `a` and `b` are their values for the same queries, in the same order. Where the difference is the same for all
+    queries, the t-test would divide by 0, and p is the sign test's (Conover 1999, "Practical Nonparametric Statistics",
+    section 3.4); of fewer than `FEWEST` queries nothing is told.
 
     On means over queries of retrieval measures the test errs as often as it claims to (Urbano, Lima and Hanjalic 2019,
     "Statistical Significance Testing in Information Retrieval", SIGIR). Bonferroni's correction (Dunn 1961, "Multiple
@@ -37,8 +46,11 @@ def paired_difference(a: Sequence[float], b: Sequence[float], pairs: int = 1) ->
     once in 95 % of cases, so that an interval is without 0 where its p is below 0.05.
     """
     differences = [x - y for x, y in zip(a, b, strict=True)]
-    if len(set(differences)) == 1:  # no variance; the test would divide by it
-        return Difference(differences[0], 0.0, 1.0 if differences[0] == 0 else 0.0)
+    mean = fmean(differences)
+    if len(differences) < FEWEST:
+        return Difference(mean, nan, nan)
+    if max(differences) - min(differences) < 1e-9:  # but for rounding
+        return Difference(mean, 0.0, min(1.0, pairs * 2 * 0.5 ** len(differences)) if abs(mean) > 1e-9 else 1.0)
     result = ttest_rel(a, b)
     interval = result.confidence_interval(1 - (1 - LEVEL) / pairs)
-    return Difference(fmean(differences), float(interval.high - interval.low) / 2, min(1.0, pairs * result.pvalue))
+    return Difference(mean, float(interval.high - interval.low) / 2, min(1.0, pairs * result.pvalue))

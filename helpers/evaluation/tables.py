@@ -1,13 +1,14 @@
 """Results as tables."""
 
 from itertools import combinations, islice
+from math import isnan
 
 import pandas as pd
 
-from helpers.base import DEPTH, Profile, Qrels, Run, UserError, ranking
+from helpers.base import DEPTH, Profile, Qrels, Run, UserError, positives, ranking
 from helpers.evaluation.metrics import article_metrics
 from helpers.evaluation.results import comparable_results, load_runs
-from helpers.evaluation.significance import LEVEL, bootstrap_interval, paired_difference
+from helpers.evaluation.significance import FEWEST, LEVEL, bootstrap_interval, paired_difference
 from helpers.sampling.eval_set import EvalSet, load_eval_set
 from helpers.sampling.texts import excerpt
 
@@ -17,17 +18,17 @@ COLUMNS = ["hit@1", "recall@10", "recall@100", "mrr@10", "ndcg@10"]
 
 def top_passages(eval_set: EvalSet, run: Run, query_id: str, depth: int = 5) -> pd.DataFrame:
     """Return one query's best passages by rank, with score and a star at each positive."""
-    scores, gold = run[query_id], eval_set.qrels[query_id]
+    scores, gold = run.get(query_id, {}), positives(eval_set.qrels[query_id])
     rows = [
-        {"gold": "★" if docid in gold else "", "score": scores[docid], "passage": excerpt(eval_set.corpus[docid])}
+        ("★" if docid in gold else "", scores[docid], excerpt(eval_set.corpus[docid]))
         for docid in ranking(scores)[:depth]
     ]
-    return pd.DataFrame(rows, index=pd.RangeIndex(1, len(rows) + 1, name="rank"))
+    return pd.DataFrame(rows, pd.RangeIndex(1, len(rows) + 1, name="rank"), ["gold", "score", "passage"])
 
 
 def positive_rank(eval_set: EvalSet, run: Run, query_id: str) -> int | None:
     """Return the rank of the query's first positive, or None if the run does not have it."""
-    order, gold = ranking(run.get(query_id, {})), eval_set.qrels[query_id]
+    order, gold = ranking(run.get(query_id, {})), positives(eval_set.qrels[query_id])
     return next((rank for rank, docid in enumerate(order, start=1) if docid in gold), None)
 
 
@@ -63,9 +64,11 @@ def losses_table(eval_set: EvalSet, runs: dict[str, Run], after: str, other: str
 
 def _excerpts(eval_set: EvalSet, run: Run, query_id: str) -> tuple[str, str, str]:
     """Return a query, the passage found first, and one that was wanted."""
-    found, wanted = ranking(run.get(query_id, {})), next(iter(eval_set.qrels[query_id]))
-    first = excerpt(eval_set.corpus[found[0]]) if found else "(nothing)"
-    return excerpt(eval_set.queries[query_id]), first, excerpt(eval_set.corpus[wanted])
+    found, wanted = (
+        excerpt(eval_set.corpus[docids[0]]) if docids else "(nothing)"
+        for docids in (ranking(run.get(query_id, {})), positives(eval_set.qrels[query_id]))
+    )
+    return excerpt(eval_set.queries[query_id]), found, wanted
 
 
 def metrics_table(means: dict[str, float]) -> pd.DataFrame:
@@ -80,11 +83,13 @@ def results_table(results: dict[str, dict]) -> pd.DataFrame:
 
 
 def intervals_table(results: dict[str, dict], seed: int = 42) -> pd.DataFrame:
-    """Return a row a model, a column a measure: the mean with its 95 % bootstrap interval over queries."""
+    """Return a row a model, a column a measure: the mean and, of enough queries, its 95 % bootstrap interval."""
 
     def cell(result: dict, measure: str) -> str:
-        low, high = bootstrap_interval(list(result["per_query"][measure].values()), seed)
-        return f"{result['metrics'][measure]:.3f} [{low:.3f}, {high:.3f}]"
+        values = list(result["per_query"][measure].values())
+        low, high = bootstrap_interval(values, seed)
+        interval = f"({len(values)} queries)" if isnan(low) else f"[{low:.3f}, {high:.3f}]"
+        return f"{result['metrics'][measure]:.3f} {interval}"
 
     rows = [[cell(result, measure) for measure in COLUMNS] for result in results.values()]
     return pd.DataFrame(rows, index=list(results), columns=COLUMNS)
@@ -98,8 +103,8 @@ def pairs_table(results: dict[str, dict], measure: str = "ndcg@10") -> pd.DataFr
     for a, b in pairs:
         found = paired_difference(values[b], values[a], len(pairs))
         rows[f"{b} - {a}"] = {
-            "difference": f"{found.mean:+.4f} ± {found.margin:.4f}",
-            "p": f"{found.p:.2g}" if found.p >= 1e-4 else "< 0.0001",
+            "difference": f"{found.mean:+.4f} ± {found.margin:.4f}".removesuffix(" ± nan"),
+            "p": "< 0.0001" if found.p < 1e-4 else f"{found.p:.2g}".replace("nan", ""),
             "in words": in_words(a, b, *found),
         }
     return pd.DataFrame(rows).T.rename_axis("pair")
@@ -107,6 +112,8 @@ def pairs_table(results: dict[str, dict], measure: str = "ndcg@10") -> pd.DataFr
 
 def in_words(a: str, b: str, mean: float, margin: float, p: float) -> str:
     """Say what a difference `b - a` shows."""
+    if isnan(p):
+        return f"nothing can be told from fewer than {FEWEST} queries"
     if p >= ALPHA:
         return f"no difference shown: {mean:.4f} ± {margin:.4f}"
     better, worse = (b, a) if mean > 0 else (a, b)
@@ -131,9 +138,10 @@ def recall_curves(qrels: Qrels, runs: dict[str, Run]) -> pd.DataFrame:
     for name, run in runs.items():
         gains = [0.0] * (DEPTH + 1)
         for query_id, judged in qrels.items():
+            gold = positives(judged)
             for rank, docid in enumerate(ranking(run.get(query_id, {}))[:DEPTH], start=1):
-                if docid in judged:
-                    gains[rank] += 1 / len(judged) / len(qrels)
+                if docid in gold:
+                    gains[rank] += 1 / len(gold) / len(qrels)
         curves[name] = pd.Series(gains).cumsum()[1:]
     return pd.DataFrame(curves).rename_axis("k")
 

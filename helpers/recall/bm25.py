@@ -1,9 +1,13 @@
 """BM25, the baseline: search by words, without a model."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from helpers.base import DEPTH, Run
 from helpers.sampling.eval_set import EvalSet
+from helpers.sampling.texts import WORD, words
+
+BIGRAMS = " (character bigrams)"  # of the name of what counts words, where at least one text in a hundred has them
 
 
 @dataclass(frozen=True)
@@ -15,17 +19,35 @@ class Bm25Settings:
     b: float = 0.75
 
 
+def bigrams(texts: Collection[str]) -> str:
+    """Return `BIGRAMS` if those are what `words` makes of the texts, else nothing."""
+    unspaced = sum(not text.isascii() and any(match[1] for match in WORD.finditer(text)) for text in texts)
+    return BIGRAMS if unspaced * 100 >= len(texts) else ""
+
+
+def bm25_settings(eval_set: EvalSet) -> Bm25Settings:
+    """Return the settings for an evaluation set; the model's name tells whether its words are bigrams."""
+    return Bm25Settings(f"BM25{bigrams([*eval_set.queries.values(), *eval_set.corpus.values()])}")
+
+
 def bm25_run(eval_set: EvalSet, settings: Bm25Settings, depth: int = DEPTH) -> Run:
     """Rank the passages that share a word with a query by BM25 as Lucene scores it, English stop words left out.
 
+    Words of one letter are left out, too, but not characters of scripts without spaces, of which `words` makes bigrams.
     Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework: BM25 and Beyond", by the library bm25s.
     """
     import bm25s
 
+    def tokens(texts: Collection[str]):
+        kept = (" ".join(w for w in words(text) if len(w) > 1 or WORD.match(w)[1]) for text in texts)  # type: ignore
+        return bm25s.tokenize(kept, token_pattern=r"\S+", show_progress=False)  # type: ignore[arg-type]
+
+    passages, docids = tokens(eval_set.corpus.values()), list(eval_set.corpus)
+    if not passages.vocab:  # bm25s would stop
+        return {query_id: {} for query_id in eval_set.queries}
     retriever = bm25s.BM25(k1=settings.k1, b=settings.b)
-    retriever.index(bm25s.tokenize(list(eval_set.corpus.values()), show_progress=False), show_progress=False)
-    asked = bm25s.tokenize(list(eval_set.queries.values()), show_progress=False)
-    docids = list(eval_set.corpus)
+    retriever.index(passages, show_progress=False)
+    asked = tokens(eval_set.queries.values())
     rows, scores = retriever.retrieve(asked, k=min(depth, len(docids)), show_progress=False)  # (queries, depth) each
     return {
         query_id: {docids[row]: float(score) for row, score in zip(found, values, strict=True) if score > 0}

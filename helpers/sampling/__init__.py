@@ -1,5 +1,6 @@
 """Pairs from any source, the split, the negatives: the training set and the evaluation set."""
 
+from helpers.sampling.beir import trains
 from helpers.sampling.eval_set import EVAL_MANIFEST, EvalSet, build_eval_rows, load_eval_set, save_eval_set
 from helpers.sampling.pairs import load_pairs
 from helpers.sampling.split import negative_pool, sample_negatives, split_pairs

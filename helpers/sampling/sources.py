@@ -99,8 +99,9 @@ def _read_json(path: Path) -> Iterator[tuple[str, Any]]:
         return
     try:
         rows = json.loads("".join(line for _, line in read_lines(path, REMEDY)))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {error.lineno}: not JSON ({error.msg}); mend the list there.") from error
+    except (ValueError, RecursionError) as error:
+        where, why = f"line {getattr(error, 'lineno', 1)}", getattr(error, "msg", "too deep")
+        raise UserError(f"{path}, {where}: not JSON ({why}); mend the list there.") from error
     yield from ((f"row {number}", row) for number, row in enumerate(rows, start=1))
 
 

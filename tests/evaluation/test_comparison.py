@@ -55,10 +55,22 @@ def test_the_paired_t_test_on_students_own_data():
     assert paired_difference(b, a).mean == pytest.approx(-1.58)
 
 
-def test_models_that_differ_nowhere():
-    found = paired_difference([0.5, 1.0, 0.0], [0.5, 1.0, 0.0])
-    assert (found.mean, found.margin, found.p) == (0, 0, 1)
-    assert paired_difference([0.5, 0.75], [0.25, 0.5]).p == 0
+def test_models_that_differ_nowhere_or_everywhere_alike():
+    """The sign test's p, exactly: all of n queries for the one or the other."""
+    assert paired_difference([0.5, 1.0, 0.0] * 2, [0.5, 1.0, 0.0] * 2) == (0, 0, 1)
+    better, worse = [0.1, 0.3, 0.7] * 3, [0.0, 0.2, 0.6] * 3  # by 0.1 in nine roundings
+    found = paired_difference(better, worse)
+    assert (found.mean, found.margin, found.p) == (pytest.approx(0.1), 0, 2 / 2**9)
+    assert paired_difference(better, worse, pairs=10).p == 20 / 2**9
+    assert paired_difference(better[:6], worse[:6], pairs=99).p == 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_too_few_queries_tell_nothing(count):
+    found = paired_difference([1.0, 0.5, 0.9, 0.6, 0.7][:count], [0.0] * count)
+    assert np.isnan([found.margin, found.p]).all()
+    assert tables.in_words("raw", "neg10", *found) == "nothing can be told from fewer than 6 queries"
+    assert np.isnan(bootstrap_interval([0.5] * count, seed=1)).all()
 
 
 def test_several_pairs_widen_the_interval_by_hand():
@@ -72,7 +84,7 @@ def test_several_pairs_widen_the_interval_by_hand():
 
 
 @given(
-    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=3, max_size=30),
+    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=6, max_size=30),
     st.integers(min_value=1, max_value=15),
 )
 def test_the_interval_is_without_zero_where_a_difference_is_shown(values, pairs):
@@ -87,14 +99,28 @@ def test_the_words():
     assert tables.in_words("neg10", "raw", -0.377, 0.03, 1e-9) == "neg10 is better than raw, by 0.377 ± 0.030"
 
 
+def repeated(times):
+    """The results when each query is asked several times."""
+    runs = {name: {f"{q}{i}": found for q, found in run.items() for i in range(times)} for name, run in RUNS.items()}
+    qrels = {f"{q}{i}": judged for q, judged in EVAL_SET.qrels.items() for i in range(times)}
+    per_query = {name: score_queries(qrels, run) for name, run in runs.items()}
+    return {name: {"metrics": average(values), "per_query": values} for name, values in per_query.items()}
+
+
 def test_the_tables():
-    table = tables.intervals_table(RESULTS, seed=1)
+    table = tables.intervals_table(repeated(2), seed=1)
     assert list(table.index) == ["raw", "neg10"]
-    assert table.loc["neg10", "hit@1"].startswith("0.500 [0.000, 1.000")
-    pairs = tables.pairs_table(RESULTS, "recall@10")
+    assert table.loc["neg10", "hit@1"].startswith("0.500 [0.125, 0.875")
+    pairs = tables.pairs_table(repeated(2), "recall@10")
     assert list(pairs.index) == ["neg10 - raw"]
     assert pairs.iloc[0]["difference"].startswith("+0.1250 ± ")  # q2: both found, not one
     assert pairs.iloc[0]["in words"].startswith("no difference shown: 0.1250 ± ")
+
+
+def test_the_tables_of_four_queries():
+    assert tables.intervals_table(RESULTS).loc["neg10", "hit@1"] == "0.500 (4 queries)"
+    [row] = tables.pairs_table(RESULTS, "recall@10").to_dict("records")
+    assert row == {"difference": "+0.1250", "p": "", "in words": "nothing can be told from fewer than 6 queries"}
 
 
 def test_recall_curves_are_the_measures():
@@ -154,3 +180,55 @@ def test_cosines_of_gold_and_random_passages():
     assert labels == [f"random, mean {others.mean():.2f}", f"gold, mean {found.mean():.2f}"]
     figure = pictures.plot_map({"raw": (corpus[:3], corpus[3:6], corpus)})
     assert len(figure.axes[0].lines) == 3  # one a query, to its positive
+
+
+GRADED = EvalSet(
+    queries={"q": "query", "none": "nothing is right"},
+    corpus=EVAL_SET.corpus,
+    qrels={"q": {"d0": 0, "d1": 2, "d2": -1, "d3": 1}, "none": {"d0": 0}},
+)
+FOUND = {"q": {"d0": 0.9, "d2": 0.8, "d3": 0.7, "d1": 0.6}, "none": {"d0": 0.5}}
+
+
+def test_what_is_judged_not_relevant_is_no_positive():
+    assert tables.first_ranks(GRADED, FOUND) == {"q": 3, "none": DEPTH + 1}
+    assert list(tables.top_passages(GRADED, FOUND, "q")["gold"]) == ["", "", "★", "★"]
+    assert list(tables.failures(GRADED, FOUND)["wanted"]) == ["passage 1", "(nothing)"]
+    curve = tables.recall_curves(GRADED.qrels, {"a": FOUND})["a"]
+    means = average(score_queries(GRADED.qrels, FOUND))
+    assert [curve[k] for k in (1, 10, 100)] == pytest.approx([means[f"recall@{k}"] for k in (1, 10, 100)])
+    assert list(curve[:4]) == [0, 0, 0.25, 0.5]
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # PCA of a single point
+@pytest.mark.parametrize("queries", [1, 2, 5])
+@pytest.mark.parametrize("passages", [1, 3])
+def test_a_run_that_found_nothing_and_few_passages_are_rows_of_zeros_and_pictures(queries, passages):
+    import matplotlib.pyplot as plt
+
+    texts, corpus = ({f"{x}{i}": f"text {i}" for i in range(n)} for x, n in (("q", queries), ("d", passages)))
+    eval_set = EvalSet(texts, corpus, {query_id: {"d0": 1} for query_id in texts})
+    runs = {"bm25": {}, "raw": {query_id: {"d0": 0.5} for query_id in texts}}
+    per_query = {name: score_queries(eval_set.qrels, run) for name, run in runs.items()}
+    results = {name: {"metrics": average(values), "per_query": values} for name, values in per_query.items()}
+    assert tables.results_table(results).loc["bm25"].eq(0).all()
+    assert tables.article_table(eval_set.qrels, runs).loc["bm25"].eq(0).all()
+    assert tables.intervals_table(results).loc["bm25", "hit@1"].startswith("0.000 (")
+    assert tables.pairs_table(results).iloc[0]["in words"].startswith("nothing can be told")
+    assert tables.outcomes_table(results, "raw").loc["raw against bm25", "wins"] == queries
+    assert tables.top_passages(eval_set, runs["bm25"], "q0").empty
+    assert tables.failures(eval_set, runs["bm25"]).loc[0, "at rank"] == "> 0"
+    assert len(tables.losses_table(eval_set, runs, "bm25", "raw")) == min(3, queries)
+    assert tables.losses_table(eval_set, runs, "raw", "bm25").empty
+    assert tables.recall_curves(eval_set.qrels, runs)["bm25"].eq(0).all()
+
+    pictures.plot_results(results)
+    pictures.plot_recall_curves(tables.recall_curves(eval_set.qrels, runs))
+    pictures.plot_outcomes(tables.outcomes_table(results, "raw"))
+    before, after = (tables.first_ranks(eval_set, run) for run in runs.values())
+    pictures.plot_rank_moves(before, after, ("bm25", "raw"))
+    same = np.ones((max(queries, passages), 4), np.float32) / 2
+    gold = [0] * queries
+    pictures.plot_similarities({"raw": pictures.gold_and_random(same[:queries], same[:passages], gold)})
+    pictures.plot_map({"raw": (same[:queries], same[gold], same[:passages])})
+    plt.close("all")

@@ -15,8 +15,8 @@ from helpers.encoding.encoder import embedder_settings
 from helpers.encoding.settings import EmbedderSettings, write_embedder
 from helpers.evaluation import pictures, tables
 from helpers.evaluation.metrics import article_metrics, score_queries
-from helpers.evaluation.results import comparable_results, notebook_of, save_result
-from helpers.recall.bm25 import Bm25Settings
+from helpers.evaluation.results import comparable_results, load_runs, notebook_of, save_result
+from helpers.recall.bm25 import Bm25Settings, bm25_run, bm25_settings
 from helpers.sampling.eval_set import EvalSet, load_eval_set, save_eval_set
 from helpers.sampling.texts import EXCERPT, excerpt
 
@@ -282,6 +282,30 @@ def test_all_saved_runs_as_the_article_scores_them(models, monkeypatch):
     means = article_metrics(EVAL_SET.qrels, RUN)
     lines = [f"{name}\t{measure}\t{value:.4f}" for name in ("raw", "neg10") for measure, value in means.items()]
     assert tables.article_report(profile).splitlines() == lines
+
+
+def test_a_retriever_that_finds_nothing_is_a_row_of_zeros(models):
+    """From the corpus through the files to all that reads them."""
+    profile = models()
+    eval_set = save_eval_set([{"id": "q1", "query": "?", "positive": ["..."]}], [{"positive": ["..."]}], profile)
+    settings = bm25_settings(eval_set)
+    run = bm25_run(eval_set, settings)
+    save_result("bm25", profile, settings, eval_set, run, score_queries(eval_set.qrels, run), {})
+    results = comparable_results(profile, eval_set)
+    assert load_runs(profile, results) == {"bm25": {}}
+    assert set(tables.report(profile).splitlines()[-1].split()) == {"bm25", "BM25", "0.0000"}
+    assert {line.split("\t")[2] for line in tables.article_report(profile).splitlines()} == {"0.0000"}
+
+
+def test_the_words_of_bm25_are_told_with_the_result(models):
+    profile = models()
+    eval_set = save_eval_set(
+        [{"id": "q1", "query": "退货", "positive": ["退货要几天"]}], [{"positive": ["退货要几天"]}], profile
+    )
+    settings = bm25_settings(eval_set)
+    run = bm25_run(eval_set, settings)
+    save_result("bm25", profile, settings, eval_set, run, score_queries(eval_set.qrels, run), {})
+    assert "BM25 (character bigrams)" in tables.report(profile)
 
 
 def test_every_result_has_its_notebook():
