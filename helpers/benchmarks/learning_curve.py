@@ -23,6 +23,7 @@ MEASURES = ("ndcg@10", "recall@10")
 STORED = ROOT / "docs" / "learning_curve.json"  # the demo's
 SETTINGS = ["BASE_LAYERS", "POOLING", "INSTRUCTION", "QUERY_MAX_LEN", "PASSAGE_MAX_LEN", "NEGATIVES_SEED", "INDEX"]
 SETTINGS += ["LEARNING_RATE", "BATCH_SIZE", "GROUP_SIZE", "TEMPERATURE", "WARMUP", "PRECISION"]
+ANEW = {"EVAL_STEPS": "0", "FORCE": "1", "RESUME": "0", "CHECK": "0"}  # all pairs train, whatever is set for others
 
 
 class Curve:
@@ -64,13 +65,10 @@ class Curve:
         """
         part = random.Random(point["seed"]).sample(self.train, len(self.train))[: point["pairs"]]
         epochs = (point["steps"] - 0.5) / ceil(len(part) / self.batch)  # the trainer rounds its steps up
-        changes: dict[str, object] = dict(
-            EPOCHS=epochs, TRAINING_SEED=point["seed"], EVAL_STEPS=0, FORCE=1, RESUME=0, CHECK=0
-        )
         with TemporaryDirectory() as folder:
             write_jsonl(path := Path(folder) / "part.jsonl", part)  # as a data set it has folders of its own
-            changes |= {"DATASET": path, "PROFILE": self.profile.name}
-            environ = os.environ | {key: str(value) for key, value in changes.items()}
+            changes = {"DATASET": path, "EPOCHS": epochs, "TRAINING_SEED": point["seed"], "PROFILE": self.profile.name}
+            environ = os.environ | {key: str(value) for key, value in changes.items()} | ANEW
             own = load_profile(environ=environ)
             try:
                 save_training_set(part, negative_pool(part, []), NEG_NUM, own)
