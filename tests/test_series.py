@@ -229,15 +229,8 @@ COMMANDS = {
     "benchmark search 2000": r"^2,000 vectors of 384, 3 MB on disk",
     "benchmark memory 1000": r"^1,000 queries, 0\.0\d GB of rows$",
 }
-ON_THE_WAY = {
-    "prepare",
-    "log",
-    "notebook",
-    "store",
-    "grad-cache",
-    "documents",
-    "learning-curve",
-}  # run_all.sh or another test has run them
+# run_all.sh or another test has run them
+ON_THE_WAY = {"prepare", "log", "notebook", "store", "grad-cache", "documents", "learning-curve"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
