@@ -172,7 +172,7 @@ def memory(queries: Annotated[int, typer.Argument(min=1000)] = 500_000) -> None:
 def learning_curve(
     smallest: Annotated[bool, typer.Option("--smallest", help="Its quickest point alone.")] = False,
 ) -> None:
-    """Train on 100, 200, ... and all pairs."""
+    """Train on ever more pairs, in as many steps."""
     from helpers.benchmarks.learning_curve import benchmark
 
     benchmark(load_profile(), smallest)

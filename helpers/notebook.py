@@ -63,11 +63,15 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 def store_outputs(profile: Profile) -> None:
     """Copy the outputs of the profile's executed notebooks into the notebooks of the series.
 
-    Raises UserError: one of them has not been run to its end as it is; none is written then.
+    Raises UserError: one has not been run to its end as it is, or not at all, unless run_all.sh leaves it out; none is
+    written then.
     """
-    notebooks = {path: nbformat.read(path, as_version=4) for path in sorted(NOTEBOOKS.glob("*.ipynb"))}
-    for path, notebook in notebooks.items():
+    notebooks, series = {}, (ROOT / "run_all.sh").read_text(encoding="utf8")
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
         executed = min((profile.output_dir / "notebooks").glob(f"{path.stem}*.ipynb"), default=None)
+        if not executed and path.stem not in series:
+            continue
+        notebook = notebooks[path] = nbformat.read(path, as_version=4)
         cells = nbformat.read(executed, as_version=4).cells if executed else []
         cells = [cell for cell in cells if "injected-parameters" not in cell.metadata.get("tags", [])]
         if [cell.source for cell in cells] != [cell.source for cell in notebook.cells]:  # a failed one has more cells

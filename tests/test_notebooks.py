@@ -34,6 +34,7 @@ def test_the_series_is_complete():
         "06_eval_bge_m3",
         "07_compare_models",
         "08_contrastive_loss",
+        "09_your_own_pairs",
     ]
 
 

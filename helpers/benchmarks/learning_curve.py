@@ -1,5 +1,6 @@
 """How good a model gets from how many pairs: trainings of equally many steps on ever larger parts of all pairs."""
 
+import json
 import os
 import random
 import shutil
@@ -8,14 +9,10 @@ from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from matplotlib.axes import Axes
-from matplotlib.ticker import NullLocator, ScalarFormatter
-
-from helpers.base import ROOT, Profile, UserError, differing, fingerprint, load_profile, read_json, write_json
-from helpers.base.files import write_jsonl
-from helpers.encoding import Embedder, embedder_settings
+from helpers.base import ROOT, Profile, UserError, differing, load_profile, read_json, write_json, write_jsonl
+from helpers.base.fingerprint import fingerprint, model_fingerprint
+from helpers.encoding import Embedder, embedder_settings, model_folder
 from helpers.evaluation import average, score_queries
-from helpers.evaluation.results import made_of
 from helpers.recall import Bm25Settings, bm25_run, build_index, search
 from helpers.sampling import load_pairs, negative_pool, save_eval_set, save_training_set, split_pairs
 
@@ -24,7 +21,9 @@ SEEDS = (42, 1, 2)  # of the part that is drawn, and of the training
 NEG_NUM = 10
 MEASURES = ("ndcg@10", "recall@10")
 STORED = ROOT / "docs" / "learning_curve.json"  # the demo's
-TRAINED = ("LEARNING_RATE", "BATCH_SIZE", "GROUP_SIZE", "TEMPERATURE", "WARMUP", "NEGATIVES_SEED")
+SETTINGS = ["BASE_LAYERS", "POOLING", "INSTRUCTION", "QUERY_MAX_LEN", "PASSAGE_MAX_LEN", "NEGATIVES_SEED", "INDEX"]
+SETTINGS += ["LEARNING_RATE", "BATCH_SIZE", "GROUP_SIZE", "TEMPERATURE", "WARMUP", "PRECISION"]
+ANEW = {"EVAL_STEPS": "0", "FORCE": "1", "RESUME": "0", "CHECK": "0"}  # all pairs train, whatever is set for others
 
 
 class Curve:
@@ -39,12 +38,14 @@ class Curve:
         self.path = STORED if profile.run_name == "demo" else profile.output_dir / STORED.name
 
     def made_from(self) -> dict[str, object]:
-        """Return the identities of data, models and settings, the same on every machine."""
-        settings = self.profile.model_dump(by_alias=True)
-        return made_of(self.profile, embedder_settings(self.profile, "raw"), self.eval_set) | {
-            "training pairs": fingerprint(row["query"] + "\n" + "\n".join(row["positive"]) for row in self.train),
-            "reference": embedder_settings(self.profile, "reference").weights,
-            **{key: settings[key] for key in TRAINED},
+        """Return the identities of data and models, and the settings, the same on every machine."""
+        profile, settings = self.profile, self.profile.model_dump(by_alias=True)
+        return {
+            "training pairs": fingerprint(map(json.dumps, self.train)),
+            "evaluation set": self.eval_set.fingerprint,
+            "base model": model_fingerprint(model_folder(profile.base_model, profile.base_revision)),
+            "reference": model_fingerprint(model_folder(profile.reference_model, profile.reference_revision)),
+            **{key: settings[key] for key in SETTINGS},
         }
 
     def points(self) -> list[dict[str, int]]:
@@ -62,29 +63,20 @@ class Curve:
 
         Parts of one seed are nested; negatives are drawn from the part. Raises UserError: the training failed.
         """
-        order = random.Random(point["seed"]).sample(self.train, len(self.train))
-        part = order[: point["pairs"]]
+        part = random.Random(point["seed"]).sample(self.train, len(self.train))[: point["pairs"]]
         epochs = (point["steps"] - 0.5) / ceil(len(part) / self.batch)  # the trainer rounds its steps up
-        changes = {
-            "EPOCHS": epochs,
-            "TRAINING_SEED": point["seed"],
-            "EVAL_STEPS": 0,
-            "FORCE": 1,
-            "RESUME": 0,
-            "CHECK": 0,
-        }
         with TemporaryDirectory() as folder:
             write_jsonl(path := Path(folder) / "part.jsonl", part)  # as a data set it has folders of its own
-            environ = os.environ | {key: str(value) for key, value in changes.items()} | {"DATASET": str(path)}
-            own = load_profile(self.profile.name, environ)
+            changes = {"DATASET": path, "EPOCHS": epochs, "TRAINING_SEED": point["seed"], "PROFILE": self.profile.name}
+            environ = os.environ | {key: str(value) for key, value in changes.items()} | ANEW
+            own = load_profile(environ=environ)
             try:
                 save_training_set(part, negative_pool(part, []), NEG_NUM, own)
                 command = ["bash", str(ROOT / f"finetune_neg{NEG_NUM}.sh")]
-                environ |= {"PROFILE": self.profile.name}
                 done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
                 if done.returncode:
-                    said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-                    raise UserError(f"The training on {point['pairs']} pairs failed: {said[-1] if said else 'killed'}")
+                    reason = (done.stderr.strip() or done.stdout.strip()).rpartition("\n")[2]
+                    raise UserError(f"The training on {len(part)} pairs failed: {reason}")
                 return self.score(f"neg{NEG_NUM}", own)
             finally:
                 for made in (own.data_dir, own.output_dir):
@@ -134,22 +126,3 @@ def benchmark(profile: Profile, smallest: bool = False) -> None:
             found["points"].append(point | curve.measure(point))
             write_json(curve.path, found)
             print(found["points"][-1], flush=True)
-
-
-def plot_curve(stored: dict, measure: str = MEASURES[0]) -> Axes:
-    """Draw a measure over the number of pairs: a dot a training, a line through the means, one for each other model."""
-    import pandas as pd
-
-    points = pd.DataFrame(stored["points"])
-    full = points[points["steps"] == points["steps"].max()]
-    axes = full.plot.scatter("pairs", measure, figsize=(7, 3.5), logx=True, color="C0")
-    means = full.groupby("pairs")[measure].mean()
-    means.plot(ax=axes, color="C0", label=f"fine-tuned, {full['steps'].max()} steps, mean of the seeds")
-    once = points.drop(full.index)
-    axes.scatter(once["pairs"], once[measure], color="C3", label="fine-tuned, one epoch")
-    for (name, values), style in zip(stored["beside"].items(), ("--", ":", "-."), strict=True):
-        axes.axhline(values[measure], color="0.4", linestyle=style, label=name)
-    axes.set(xlabel="training pairs", ylabel=measure, ylim=(0, None), xticks=means.index)
-    axes.xaxis.set(major_formatter=ScalarFormatter(), minor_locator=NullLocator())
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-    return axes

@@ -111,16 +111,16 @@ def documents(folder: Path, out: Path) -> None:
         try:
             text = "".join(line for _, line in read_lines(path, "check who may read it"))
         except UserError as error:
-            left_out[f"file, which is not read: {error}"] += 1
+            left_out[f"file: {error}".rstrip(".")] += 1
             continue
         left_out["files without text"] += not is_text(text)
         plain = path.suffix.lower() == ".txt"
         for section in [([], BLANK_LINE.split(text))] if plain else markdown_sections(text, path.stem):
             for query, passage in section_pairs(*section, left_out):
                 pairs.setdefault(text_id(query), {"query": query, "positive": []})["positive"].append(passage)
-    why = "".join(f"\n  {count} {reason}" for reason, count in left_out.items() if count) or " nothing"
+    why = "; ".join(f"{count} {reason}" for reason, count in left_out.items() if count) or "nothing"
     if not pairs:
-        raise UserError(f"{folder}: no pair in {len(files)} documents in {', '.join(FORMATS)}; left out:{why}")
+        raise UserError(f"{folder}: no pair in {len(files)} documents in {', '.join(FORMATS)}; left out: {why}")
     write_jsonl(out, pairs.values())
     passages = sum(len(pair["positive"]) for pair in pairs.values())
-    print(f"{out}: {len(pairs)} queries, {passages} passages, of {len(files)} documents; left out:{why}")
+    print(f"{out}: {len(pairs)} queries, {passages} passages, of {len(files)} documents; left out: {why}")

@@ -1,15 +1,18 @@
 """The three ways to encode give the same vectors; test_vectors.py holds the search to its memory."""
 
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from conftest import make_pairs, make_rows, write_jsonl
+from conftest import make_pairs, make_rows, run_python, write_jsonl
 
 from helpers.base.errors import UserError
 from helpers.benchmarks import memory
 from helpers.benchmarks.encode import encoders, measure, token_operations
+from helpers.benchmarks.learning_curve import Curve
 from helpers.benchmarks.search import random_blocks
 from helpers.encoding.settings import EmbedderSettings, read_embedder, write_embedder
 
@@ -72,3 +75,37 @@ def test_a_training_set_is_not_read_into_memory(tmp_path):
     negatives, growth = map(int, done.stdout.split())
     assert negatives == 50 * (3000 - 128)
     assert growth < 0.5 * path.stat().st_size
+
+
+def test_the_points_of_a_learning_curve(make_profile, tmp_path):
+    pairs = [{**pair, "query": f"{pair['query']} {number}"} for number, pair in enumerate(make_pairs(1000))]
+    curve = Curve(make_profile("demo", DATASET=write_jsonl(tmp_path / "pairs.jsonl", pairs)))
+    once, *points = curve.points()
+    assert once == {"pairs": 100, "seed": 42, "steps": 4}
+    assert [(point["pairs"], point["seed"]) for point in points] == [
+        (size, seed) for seed in (42, 1, 2) for size in (100, 200, 400, 800)
+    ]
+    assert {point["steps"] for point in points} == {25}
+
+
+@pytest.mark.slow
+def test_a_learning_curve_that_was_cut_goes_on_where_it_stopped(project, tiny_bert, tiny_embedder, tmp_path):
+    """All but one of its points are there: that one alone is trained, by the script, and the others stay."""
+    path = write_jsonl(tmp_path / "few.jsonl", make_pairs(60))
+    settings = {"PROFILE": "test", "DATASET": path, "BASE_MODEL": tiny_bert, "REFERENCE_MODEL": tiny_embedder}
+    begin = (
+        "from helpers.base import load_profile, write_json; from helpers.benchmarks.learning_curve import Curve\n"
+        "curve = Curve(load_profile()); points = [{**point, 'ndcg@10': -1} for point in curve.points()][:-1]\n"
+        "write_json(curve.path, {'made_from': curve.made_from(), 'beside': {}, 'points': points}); print(curve.path)"
+    )
+    kept = Path(run_python(project, "-c", begin, **settings).stdout.splitlines()[-1])
+    done = run_python(project, "-m", "helpers", "benchmark", "learning-curve", **settings)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(kept.read_text())
+    *before, last = found["points"]
+    assert all(point["ndcg@10"] == -1 for point in before)
+    assert (last["pairs"], last["seed"], last["steps"]) == (45, 2, 12)
+    assert 0 <= last["ndcg@10"] <= 1
+    assert list(found["beside"]) == ["bm25", "raw", "reference"]
+    assert kept.is_relative_to(project / "output")  # the stored one is the demo's
+    assert not list((project / "output").glob("*-part-*"))

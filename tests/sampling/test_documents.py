@@ -1,8 +1,10 @@
 import json
 
 import pytest
+from conftest import run_python
 
 from helpers.base.errors import UserError
+from helpers.base.profile import ROOT
 from helpers.sampling import load_pairs
 from helpers.sampling.documents import MAX_WORDS, documents, first_sentence
 from helpers.sampling.texts import words
@@ -142,6 +144,15 @@ def test_what_is_refused(tmp_path):
         with pytest.raises(UserError, match=sentence):
             documents(folder, tmp_path / out)
     assert not (tmp_path / "new.jsonl").exists()
+
+
+def test_the_command(tmp_path):
+    written(tmp_path, {"tool.md": TOOL})
+    done = run_python(ROOT, "-m", "helpers", "documents", tmp_path / "notes", tmp_path / "again.jsonl")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "again.jsonl").read_bytes() == (tmp_path / "pairs.jsonl").read_bytes()
+    done = run_python(ROOT, "-m", "helpers", "documents", tmp_path / "notes", tmp_path / "again.jsonl")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
 
 
 def test_the_series_reads_what_is_written(make_profile, tmp_path):
