@@ -10,24 +10,7 @@ from helpers.encoding.settings import EmbedderSettings, write_embedder
 
 pytestmark = pytest.mark.slow
 
-THINGS = [
-    "路由器",
-    "打印机",
-    "冰箱",
-    "洗衣机",
-    "台灯",
-    "耳机",
-    "相机",
-    "键盘",
-    "空调",
-    "水壶",
-    "电视",
-    "门锁",
-    "手表",
-    "风扇",
-    "烤箱",
-    "音箱",
-]
+THINGS = "路由器 打印机 冰箱 洗衣机 台灯 耳机 相机 键盘 空调 水壶 电视 门锁 手表 风扇 烤箱 音箱".split()  # noqa: SIM905
 ACTS = {
     "重置密码": "长按侧面的按钮直到指示灯变绿",
     "更换滤芯": "取下背后的盖板换上新的配件",
@@ -115,7 +98,7 @@ def test_a_handful_of_pairs_runs_to_the_end(project, settings, tmp_path, count):
     done = run_bash(project / "run_all.sh", DATASET=pairs, **some)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "held out   nothing" in done.stderr
-    assert "too short to move a weight" in done.stdout or "learning rate 0" in done.stdout
+    assert "training queries too few to hold a tenth out" in done.stdout + done.stderr
 
 
 def test_a_folder_that_only_evaluates(project, settings, tmp_path):

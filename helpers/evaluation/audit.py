@@ -15,9 +15,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from helpers import sampling
-from helpers.base import Profile, code_of, make, model_fingerprint, positives, read_json
+from helpers.base import Profile, code_of, make, model_fingerprint, positives
 from helpers.encoding.encoder import load_tokenizer, token_ids
-from helpers.encoding.models import model_folder
+from helpers.encoding.models import model_folder, positions
 from helpers.recall.bm25 import bigrams
 from helpers.sampling import EvalSet, TrainingSet, excerpt, load_eval_set, text_id
 from helpers.sampling.texts import is_garbled, words
@@ -151,7 +151,7 @@ def _token_findings(kind: str, texts: list[str], folder: Path, limit: int, prefi
 def setting_findings(queries: int, profile: Profile) -> list[Finding]:
     """Count what the settings spoil of a training on so many queries: nothing learned or scored, texts too long."""
     folder = model_folder(profile.base_model, profile.base_revision)
-    positions = read_json(folder / "config.json").get("max_position_embeddings") or 10**9
+    most = positions(folder)
     held = min(128, queries // 10) if profile.eval_steps else 0
     steps = ceil(profile.epochs * ceil((queries - held) / (profile.batch_size * profile.processes)))
     lost = int(profile.warmup > 0)  # the warm-up begins at a learning rate of 0
@@ -162,7 +162,7 @@ def setting_findings(queries: int, profile: Profile) -> list[Finding]:
     ]
     for name, limit in (("QUERY_MAX_LEN", profile.query_max_len), ("PASSAGE_MAX_LEN", profile.passage_max_len)):
         what = f"tokens of {name} beyond the model's positions"
-        findings.append(Finding(what, max(0, limit - positions), limit, "", 0, f"set at most {positions}"))
+        findings.append(Finding(what, max(0, limit - most), limit, "", 0, f"set at most {most}"))
     return findings
 
 

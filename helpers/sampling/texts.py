@@ -12,7 +12,7 @@ EXCERPT = 110  # characters
 INVISIBLE = regex.compile(r"[\p{Default_Ignorable_Code_Point}\p{Cc}\p{Cf}\p{Cs}--\s]", regex.V1)
 _UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}ー\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}&&\w]"
 WORD = regex.compile(
-    rf"({_UNSPACED}+)|[\w--{_UNSPACED}]+", regex.V1
+    rf"({_UNSPACED}+)|[\w\p{{No}}--{_UNSPACED}]+", regex.V1
 )  # group 1: scripts that put no space between words
 
 
