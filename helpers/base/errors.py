@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from typing import Any
 
 
@@ -18,8 +19,9 @@ def run_command(main: Callable[[], Any]) -> Any:
 
     What a terminal, a pipe or UTF-8 has no character for is shown by its number.
     """
-    for stream in filter(None, (sys.stdin, sys.stdout, sys.stderr)):
-        stream.reconfigure(errors="backslashreplace")
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         return main()
     except UserError as error:

@@ -30,7 +30,7 @@ def test_the_line_that_is_not_utf8_is_named(tmp_path):
     path = tmp_path / "pairs.csv"
     path.write_bytes("\ufeffquery,positive\r\n中,文\r\n".encode() + b"\xd6\xd0,x\r\n")
     lines = read_lines(path, "write it")
-    assert [next(lines), next(lines)] == [(1, "query,positive\n"), (2, "中,文\n")]
+    assert [next(lines), next(lines)] == [(1, "query,positive\r\n"), (2, "中,文\r\n")]
     with pytest.raises(UserError, match=r"pairs.csv is not text in UTF-8 \(see line 3\); save it as UTF-8\.$"):
         next(lines)
 
