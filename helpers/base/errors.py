@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 
@@ -18,8 +19,10 @@ def run_command(main: Callable[[], Any]) -> Any:
 
     What a terminal, a pipe or UTF-8 has no character for is shown by its number.
     """
-    for stream in filter(None, (sys.stdin, sys.stdout, sys.stderr)):
-        stream.reconfigure(errors="backslashreplace")
+    streams: tuple[Any, ...] = sys.stdin, sys.stdout, sys.stderr
+    for stream in streams:
+        with suppress(AttributeError):  # closed, or another program's
+            stream.reconfigure(errors="backslashreplace")
     try:
         return main()
     except UserError as error:
