@@ -15,6 +15,8 @@ from safetensors import SafetensorError
 
 from helpers.base.errors import UserError
 
+TORCH_SAVE = re.compile("PytorchStreamWriter|inline_container|iostream")  # in what it says of a full disk
+
 
 @contextmanager
 def whole_file(path: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
@@ -38,10 +40,8 @@ def writing(path: Path, remedy: str = "free some space or check the folder") -> 
     try:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not re.search(
-            "PytorchStreamWriter|inline_container|iostream", str(error)
-        ):
-            raise  # not torch.save's
+        if isinstance(error, RuntimeError) and not TORCH_SAVE.search(str(error)):
+            raise
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise UserError(f"{path} was not written: {reason}; {remedy}.") from error
 

@@ -9,17 +9,7 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from helpers.base import (
-    HUB_ID,
-    MANIFEST,
-    Profile,
-    UserError,
-    fetch,
-    file_fingerprint,
-    make,
-    model_fingerprint,
-)
-from helpers.base.files import writing
+from helpers.base import HUB_ID, MANIFEST, Profile, UserError, fetch, file_fingerprint, make, model_fingerprint, writing
 
 # Models that come with pip: name -> package, and sha256 of the official model.safetensors, in its folder `model`.
 PACKAGED = {
@@ -38,8 +28,7 @@ VOCABULARIES = ("vocab.*", "merges.txt", "sentencepiece.bpe.model", "spiece.mode
 def model_folder(name: str, revision: str = "") -> Path:
     """Return the folder of a model: a folder, a name in `PACKAGED`, or a Hub id, at `revision` or the newest commit.
 
-    Raises UserError: no such model, the Hub is out of reach, the packaged weights are not the official ones, or it
-    has files that are not whole or needs code of its own, of which nothing is run.
+    Raises UserError: as `fetch` and `loading`, no such model, or the packaged weights are not the official ones.
     """
     if Path(name).is_dir():
         folder = Path(name).resolve()
@@ -145,7 +134,7 @@ def positions(folder: Path) -> int:
     model = skeleton(folder)
     table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)  # none where positions rotate
     padding = getattr(table, "padding_idx", None)
-    return model.config.max_position_embeddings - (0 if padding is None else padding + 1)
+    return model.config.max_position_embeddings - (-1 if padding is None else padding) - 1
 
 
 def check_lengths(profile: Profile, folder: Path) -> None:
@@ -158,16 +147,14 @@ def check_lengths(profile: Profile, folder: Path) -> None:
 
 @contextmanager
 def loading(folder: Path) -> Iterator[None]:
-    """Turn what libraries raise over a model's files into a UserError: they can be wrong in many ways."""
+    """Turn what libraries raise over a model's files, wrong in whatever way, or over its own code into a UserError."""
     try:
         yield
     except UserError:
         raise
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{folder} holds a .bin with something else than weights, which is not run; get it as .safetensors."
-        ) from error
     except Exception as error:
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
-        remedy = "get it anew, or give one that transformers has the code of"
+        if isinstance(error, pickle.UnpicklingError):
+            reason = "it has a .bin with something else than weights, which is not run"
+        remedy = "get it anew, as .safetensors, or give one that transformers has the code of"
         raise UserError(f"{folder} cannot be loaded ({reason}); {remedy}.") from error

@@ -77,15 +77,14 @@ def read_embedder(model: str, folder: Path) -> EmbedderSettings:
         prompts = {name: text or "" for name, text in more.get("prompts", {}).items()}
         instruction = prompts.get("query", prompts.get(default, ""))
         before_passages = next((prompts[n] for n in PASSAGE_PROMPTS if n in prompts), prompts.get(default, ""))
-        most, compared = positions(folder), more.get("similarity_fn_name") or "cosine"
+        most, size = positions(folder), pooling.embedding_dimension
         longest = settings.get("max_seq_length") or tokenizer.get("model_max_length", most)
         lengths = [min(settings.get(f"{side}_length") or longest, most) for side in ("query", "document")]
+        compared = more.get("similarity_fn_name") or "cosine"
         alike = ("cosine", "dot", "euclidean") if "Normalize" in modules else ("cosine",)  # rank the same first
         wants = {name: name not in ("Transformer", "Pooling", "Normalize") for name in modules} | {
             f"pooling {pooling.pooling_mode}": pooling.pooling_mode not in POOLINGS,
-            f"pooling of {pooling.embedding_dimension} dimensions": (
-                pooling.embedding_dimension != skeleton(folder).config.hidden_size
-            ),
+            f"pooling of {size} dimensions": size != skeleton(folder).config.hidden_size,
             "a prompt that is not pooled": not pooling.include_prompt and (instruction or before_passages),
             f"similarity {compared}": compared not in alike,
             "lower case": settings.get("do_lower_case") and not tokenizer.get("do_lower_case"),

@@ -113,15 +113,12 @@ class Runner(EncoderOnlyEmbedderRunner):
                 AutoTokenizer.from_pretrained(self.model_args.model_name_or_path).save_pretrained(plain)  # as it began
                 if folder.parent == profile.output_dir:  # else the profile is not that of this training
                     write_card(folder, profile, vars(self.model_args) | vars(self.data_args) | vars(args))
-                write_embedder(Path(plain), folder, self.settings(folder))
+                data, pooling = self.data_args, args.sentence_pooling_method
+                texts = data.query_instruction_for_retrieval or "", data.passage_instruction_for_retrieval or ""
+                lengths = data.query_max_len, data.passage_max_len
+                write_embedder(Path(plain), folder, EmbedderSettings(folder.name, folder, pooling, *texts, *lengths))
             print(f"finished: {folder}", flush=True)
         self.trainer.accelerator.wait_for_everyone()  # who leaves while another writes breaks its connections
-
-    def settings(self, folder: Path) -> EmbedderSettings:
-        """Return how the model was fed, for the files that say so."""
-        args, pooling = self.data_args, self.training_args.sentence_pooling_method
-        instructions = args.query_instruction_for_retrieval or "", args.passage_instruction_for_retrieval or ""
-        return EmbedderSettings(folder.name, folder, pooling, *instructions, args.query_max_len, args.passage_max_len)
 
 
 def quiet() -> None:

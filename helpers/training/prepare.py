@@ -50,18 +50,15 @@ def prepare(neg_num: int, profile: Profile) -> str:
     audited = "left out: there is no evaluation set yet, see notebooks/02_build_eval_dataset.ipynb"
     if read_manifest(profile.data_dir / EVAL_MANIFEST):
         audited = verdict(audit_of(rows, profile))
-    said = f"{'audit':10} {audited}"
-    if overrides := [f"{key}={os.environ[key]}" for key in KEYS if key in os.environ]:
-        lines = f"{'settings':10} those of {profile.name}, but {', '.join(overrides)}", profile.own_folders, said
-        said = "\n".join(filter(None, lines))
+    overrides = ", ".join(f"{key}={os.environ[key]}" for key in KEYS if key in os.environ)
+    overridden = overrides and f"{'settings':10} those of {profile.name}, but {overrides}"
+    said = "\n".join(filter(None, (overridden, overrides and profile.own_folders, f"{'audit':10} {audited}")))
     if switch("CHECK"):
         heading = f"neg{neg_num} of profile {profile.run_name}, into {model}"
         text = f"{heading}\n{describe(plan, profile, precision, device)}\n{said}{refusal}"
         return f'{shell_lines({"PLAN": text})}\necho "$PLAN"\nexit {2 if refusal else 0}'
-    machines = ["--standalone"]
-    if profile.nnodes > 1:
-        names = ("nnodes", "node_rank", "master_addr", "master_port")
-        machines = [word for name in names for word in (f"--{name}", str(getattr(profile, name)))]
+    names = ("nnodes", "node_rank", "master_addr", "master_port")
+    machines = [f"--{name}={getattr(profile, name)}" for name in names] if profile.nnodes > 1 else ["--standalone"]
     values = profile.model_dump(by_alias=True) | {
         "SAID": said,
         "BASE": base_model(profile),

@@ -114,7 +114,7 @@ def test_a_bin_is_weights_or_nothing(tiny_bert, tmp_path):
     torch.save({"embeddings.word_embeddings.weight": Command(tmp_path / "was run")}, folder / "pytorch_model.bin")
     settings = EmbedderSettings("pickled", folder, "cls", "", "", 24, 24)
     for load in (lambda: load_encoder(folder), lambda: load_model(settings)):
-        with pytest.raises(UserError, match="holds a .bin with something else than weights, which is not run"):
+        with pytest.raises(UserError, match="it has a .bin with something else than weights, which is not run"):
             load()
     assert not (tmp_path / "was run").exists()
 
@@ -202,7 +202,9 @@ def test_a_model_that_cannot_be_loaded_is_one_sentence(make_profile, tiny_bert, 
         (folder / name).write_bytes((folder / name).read_bytes()[:content] if isinstance(content, int) else content)
     for layers in (0, 1):
         profile = make_profile(BASE_MODEL=folder, BASE_LAYERS=layers)
-        with pytest.raises(UserError, match="/house cannot be loaded .*; get it anew, or give one that") as error:
+        with pytest.raises(
+            UserError, match="/house cannot be loaded .*; get it anew, as .safetensors, or give one that"
+        ) as error:
             Embedder(embedder_settings(profile, "raw"), profile).encode(["banel"], 24)
         assert "\n" not in str(error.value)
     assert not (tmp_path / "was run").exists()

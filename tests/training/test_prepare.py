@@ -176,7 +176,7 @@ def test_the_script_is_told_what_it_needs(make_profile, tiny_bert):
     two = profile.model_copy(update={"nnodes": 2, "node_rank": 1, "grad_cache": 0, "eval_steps": 0})
     _, *values = sourced(prepare(10, two), "MACHINES", "OPTIONS")
     assert " ".join(values) == (
-        f"--nnodes 2 --node_rank 1 --master_addr {profile.master_addr} --master_port {profile.master_port} "
+        f"--nnodes=2 --node_rank=1 --master_addr={profile.master_addr} --master_port={profile.master_port} "
         f"--save_steps {profile.save_steps} --use_cpu True"
     )
 
