@@ -175,6 +175,9 @@ def load_profile(name: str | None = None, environ: Mapping[str, str] = os.enviro
             values[suffix] = _suffix([values.get(key, "") for key in keys])
     if os.path.isabs(values["DATASET"]) and "SPLIT_KEY" not in environ:
         values["SPLIT_KEY"] = "passage"  # queries of one's own often share passages; none may stand on both sides
+    for key, value in {"the project's folder": str(ROOT), **values}.items():
+        if value != value.encode(errors="replace").decode():  # has bytes that Python could not decode
+            raise UserError(f"{key}={value!r} is not UTF-8, as libraries need it; rename it, or write it in UTF-8.")
     try:
         return Profile.model_validate({"PROFILE": name} | values)
     except ValidationError as error:

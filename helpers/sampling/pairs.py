@@ -110,7 +110,8 @@ def sound_pairs(rows: Iterable[tuple[str, Any]], columns: str = "") -> tuple[lis
         pair = {"id": row.get(names["id"]), "query": query[0].strip(), "positive": distinct(positive)}
         if negative:
             pair["negative"] = negative
-        if scores := _scores(where, row, positive, negative):
+        scored = {names["pos_scores"]: positive, names["neg_scores"]: negative}
+        if scores := _scores(where, row, scored):
             pair["scores"] = scores
         if pair["id"] is not None:
             pair["id"] = str(pair["id"])
@@ -151,10 +152,10 @@ def _column(where: str, row: dict, field: str, given: dict[str, str]) -> str:
     return found[0]
 
 
-def _scores(where: str, row: dict, *texts: list[str]) -> dict[str, float]:
-    """Return the scores of a row's positives and negatives by text."""
+def _scores(where: str, row: dict, texts: dict[str, list[str]]) -> dict[str, float]:
+    """Return the scores of a row's positives and negatives, given by the column of their scores, by text."""
     scores: dict[str, float] = {}
-    for field, scored in zip(("pos_scores", "neg_scores"), texts, strict=True):
+    for field, scored in texts.items():
         values = row.get(field) or []
         if values and (
             not isinstance(values, list) or [type(v) in (int, float) for v in values] != [True] * len(scored)

@@ -18,6 +18,8 @@ def split_pairs(pairs: list[dict], split_key: str, eval_share: float, seed: int)
     """
     if any("part" in pair for pair in pairs):
         part = [[pair for pair in pairs if pair["part"] == name] for name in ("train", "test")]
+        if not part[1]:
+            raise UserError("MAX_PAIRS leaves no pair that evaluates; raise it.")
         return _fair(*part), part[1]
     if split_key == "query":
         from datasets import Dataset

@@ -196,6 +196,12 @@ def test_a_shell_reads_the_settings_back(tmp_path):
     ]
 
 
+def test_a_name_that_is_not_utf8_is_one_sentence():
+    for key, value in {"DATASET": "/data/\udcff/pairs.jsonl", "INSTRUCTION": "\udcff: "}.items():
+        with pytest.raises(UserError, match=f"{key}="):
+            load_profile("test", {key: value})
+
+
 def test_every_key_is_in_every_profile():
     for path in (ROOT / "profiles").glob("*.env"):
         found = [line.partition("=")[0] for line in path.read_text().splitlines() if "=" in line and line[0] != "#"]
