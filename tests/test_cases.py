@@ -9,9 +9,18 @@ import pytest
 from conftest import make_pairs, write_jsonl
 
 from helpers.base.errors import UserError
-from helpers.sampling import load_eval_set, load_pairs, negative_pool, save_eval_set, save_training_set, split_pairs
+from helpers.sampling import (
+    TrainingSet,
+    load_eval_set,
+    load_pairs,
+    negative_pool,
+    save_eval_set,
+    save_training_set,
+    split_pairs,
+)
 from helpers.sampling.pairs import read_distractors
 from helpers.sampling.texts import distinct, text_id
+from helpers.training.held_out import split_held_out
 
 A, B = {"query": "how long is a day?", "positive": "24 hours"}, {"query": "and a week?", "positive": "seven days"}
 BOTH = [("how long is a day?", ["24 hours"]), ("and a week?", ["seven days"])]
@@ -32,6 +41,10 @@ READ = {
     "list_as_string.csv": (
         'query,positive\nhow long is a day?,"[\'24 hours\', \'a turn\']"\nand a week?,"[""seven days""]"\n',
         [("how long is a day?", ["24 hours", "a turn"]), ("and a week?", ["seven days"])],
+    ),
+    "list_of_other_forms.csv": (
+        "query,positive,neg\nq,\"[ 'x', 'y' ]\",[]\nr,\"['z',]\",\n",
+        [("q", ["x", "y"]), ("r", ["z"])],
     ),
     "brackets.csv": ("query,positive\n[1] what?,[sic] this [2]\n", [("[1] what?", ["[sic] this [2]"])]),
     "no_conversion.csv": (
@@ -85,7 +98,10 @@ REFUSED = {
     "list_query.jsonl": (lines({**A, "query": ["a", "b"]}), "line 1: 'query' is a list"),
     "number.jsonl": (lines({**A, "positive": ["a sound passage", 7]}), "line 1: 'positive' has 7 where a text"),
     "negatives.jsonl": (lines({**A, "neg": ["x", 7]}), "line 1: 'neg' has 7 where a text should be"),
-    "scores.jsonl": (lines({**A, "neg": ["x", "y"], "neg_scores": [1]}), "line 1: 'neg_scores' is not a list with a"),
+    "folded.jsonl": (lines({**A, "Positive": "lost"}), "line 1: two of the columns query, positive, Positive are one"),
+    "no_list.csv": ("query,positive\nq,[]\n", "line 2: 'positive' is empty"),
+    "id_nul.jsonl": (lines({"id": "a\x00b", **A}), "line 1: id 'a\\x00b' is empty or has a space"),
+    "id_mark.jsonl": (lines({"id": "\ufeffa", **A}), "line 1: id '\\ufeffa' is empty or has a space"),
     "id_twice.jsonl": (lines({"id": 0, **A}, {"id": 0, **B}), "line 2: id '0' is another query's above"),
     "id_spaces.jsonl": (lines({"id": "a b", **A}), "line 1: id 'a b' is empty or has a space"),
     "deep.jsonl": (lines(A) + "[" * 100_000, "line 2: not JSON (too deep)"),
@@ -198,6 +214,10 @@ def test_a_query_is_never_its_own_negative(make_profile, tmp_path):
         row = json.loads(line)
         assert text_id(row["query"]) not in map(text_id, row["neg"])
         assert len(row["neg"]) == len(train) - 2
+    rows, _ = split_held_out(TrainingSet(profile.training_file(60)), 0)
+    assert rows.replaced
+    for row in range(len(rows)):
+        assert rows.ids(row)[0] not in map(text_id, rows[row]["neg"])
 
 
 def test_one_large_group_is_said(make_profile, tmp_path, capsys):
@@ -221,21 +241,18 @@ def rows_of(profile, neg_num):
     return [json.loads(line) for line in profile.training_file(neg_num).read_text().splitlines()], evaluation
 
 
-def test_negatives_of_ones_own_come_first_and_scores_stay_with_them(make_profile, tmp_path):
+def test_negatives_of_ones_own_come_first_and_scores_stay_with_the_pairs(make_profile, tmp_path):
     path = write_jsonl(tmp_path / "mined.jsonl", mined(40))
     rows, _ = rows_of(make_profile(DATASET=path), 5)
     assert all(text.startswith("p ") for row in rows for text in row["neg"])
     rows, _ = rows_of(make_profile(DATASET=path, OWN_NEGATIVES=1), 5)
     for row in rows:
         number = row["query"][2:]
-        assert row["neg"] == [f"hard {number}", f"harder {number}"]  # neither its positive nor itself
-        assert (row["pos_scores"], row["neg_scores"]) == ([0.9], [0.4, 0.3])
-    write_jsonl(path, [{key: row[key] for key in ("query", "pos", "neg")} for row in mined(40)])
-    rows, evaluation = rows_of(make_profile(DATASET=path, OWN_NEGATIVES=1), 5)
-    for row in rows:
-        assert row["neg"][:2] == [f"hard {row['query'][2:]}", f"harder {row['query'][2:]}"]
+        assert row["neg"][:2] == [f"hard {number}", f"harder {number}"]  # neither its positive nor itself
         assert len(row["neg"]) == len(distinct(row["neg"] + row["pos"])) - 1 == 5
-        assert "neg_scores" not in row
+    [kept] = {len(pair["scores"]) for pair in load_pairs(make_profile(DATASET=path))}
+    assert kept == 4  # of "hard", its own positive, itself and "harder", by text
+    _, evaluation = rows_of(make_profile(DATASET=path, OWN_NEGATIVES=1), 5)
     held_out = evaluation[0]["positive"][0]
     write_jsonl(
         path,
@@ -294,7 +311,17 @@ def test_a_beir_folder_that_only_evaluates(make_profile, beir):
     with pytest.raises(UserError, match="nothing to train"):
         negative_pool(train, evaluation)
     (beir / "qrels/dev.tsv").write_text("query-id\tcorpus-id\tscore\nt2\td3\n")
-    with pytest.raises(UserError, match="dev.tsv, line 2: not query-id, corpus-id and a whole score"):
+    for wrong in ("t2\td3", "t2\td3\t--1", "t2\td3\t" + "1" * 5000, "t2\td3\t1.5"):
+        (beir / "qrels/dev.tsv").write_text(f"query-id\tcorpus-id\tscore\n{wrong}\n")
+        with pytest.raises(UserError, match="dev.tsv, line 2: not query-id, corpus-id and a whole score"):
+            load_pairs(profile)
+    (beir / "qrels/dev.tsv").write_text("t2\td3\t1\nt2\td3\t0\n")  # without a header
+    with pytest.raises(UserError, match="dev.tsv, line 2: d3 is judged twice for query t2"):
+        load_pairs(profile)
+    with (beir / "queries.jsonl").open("a") as file:
+        file.write('{"_id": "t2", "text": "another"}\n')
+    (beir / "qrels/dev.tsv").write_text("t2\td3\t1\n")
+    with pytest.raises(UserError, match="queries.jsonl, line 9: '_id' is missing or another row's"):
         load_pairs(profile)
     (beir / "qrels/dev.tsv").unlink()
     with pytest.raises(UserError, match="qrels has no train.tsv, test.tsv or dev.tsv"):
@@ -310,6 +337,10 @@ def test_distractors_with_titles_and_without_texts(tmp_path, capsys):
     ]
     assert list(read_distractors([write_jsonl(tmp_path / "corpus.jsonl", rows)], False)) == ["T x", "U"]
     assert capsys.readouterr().out == "corpus.jsonl: 2 rows without a text are passed over.\n"
+    for row, found in (({"text": ["a", "b"]}, ["a", "b"]), ({"passage": "p"}, ["p"])):
+        assert list(read_distractors([write_jsonl(tmp_path / "more.jsonl", [row])], False)) == found
+    with pytest.raises(UserError, match="more.jsonl, line 1: 'text' has 7 where a text should be"):
+        list(read_distractors([write_jsonl(tmp_path / "more.jsonl", [{"text": 7}])], False))
 
 
 def mutated(content: bytes, rng: random.Random) -> bytes:

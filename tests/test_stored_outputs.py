@@ -75,7 +75,8 @@ def test_pairs_of_ones_own_and_the_learning_curve(project):
     for cell, before in zip(cells[:trainings], stored[:trainings], strict=True):
         assert len(lines(cell)) == len(lines(before)), cell.source
         for line, other in zip(lines(cell), lines(before), strict=True):
-            assert same(line, other), f"printed now: {line}\nstored: {other}"
+            steps = line.startswith("steps at learning rate 0")  # of how many is another matter with other `epochs`
+            assert steps or same(line, other), f"printed now: {line}\nstored: {other}"
     [last] = lines([cell for cell in cells if cell.cell_type == "code"][-1])
     now, before = re.search(r"now ({.+}), stored ({.+})", last).groups()
     for measure, value in ast.literal_eval(before).items():

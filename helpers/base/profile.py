@@ -152,6 +152,11 @@ DATA = ("DATASET", "DATASET_REVISION", "DATASET_SPLIT")
 BASE = ("BASE_MODEL", "BASE_REVISION")
 
 
+def overrides(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the settings that an environment gives; a number in COLUMNS is the width of a terminal."""
+    return {key: environ[key] for key in KEYS if key in environ and not (key == "COLUMNS" and environ[key].isdigit())}
+
+
 def load_profile(name: str | None = None, environ: Mapping[str, str] = os.environ) -> Profile:
     """Read the profile `name`, else `PROFILE` of `environ`, else `demo`; a key in `environ` overrides the file's.
 
@@ -163,7 +168,8 @@ def load_profile(name: str | None = None, environ: Mapping[str, str] = os.enviro
         known = ", ".join(sorted(p.stem for p in (ROOT / "profiles").glob("*.env")))
         raise UserError(f"PROFILE={name}: there is no profiles/{name}.env; the profiles are {known}.")
     own = _read_settings(path)
-    values = own | {key: environ[key] for key in KEYS if key in environ}
+    given = overrides(environ)
+    values = own | given
     for key in ("DATASET", "DISTRACTORS"):
         values[key] = _resolve(key, values.get(key, ""))
     for key in ("BASE_MODEL", "REFERENCE_MODEL"):  # a folder is the same from wherever this is asked
@@ -171,9 +177,9 @@ def load_profile(name: str | None = None, environ: Mapping[str, str] = os.enviro
         if found := [place / path for place in (Path.cwd(), ROOT) if path.name and (place / path).is_dir()]:
             values[key] = str(found[0].resolve())
     for suffix, keys in {"DATA_SUFFIX": DATA, "BASE_SUFFIX": BASE}.items():
-        if any(environ.get(key, own.get(key)) != own.get(key) for key in keys):
+        if any(given.get(key, own.get(key)) != own.get(key) for key in keys):
             values[suffix] = _suffix([values.get(key, "") for key in keys])
-    if os.path.isabs(values["DATASET"]) and "SPLIT_KEY" not in environ:
+    if os.path.isabs(values["DATASET"]) and "SPLIT_KEY" not in given:
         values["SPLIT_KEY"] = "passage"  # queries of one's own often share passages; none may stand on both sides
     for key, value in {"the project's folder": str(ROOT), **values}.items():
         if value != value.encode(errors="replace").decode():  # has bytes that Python could not decode
@@ -183,7 +189,7 @@ def load_profile(name: str | None = None, environ: Mapping[str, str] = os.enviro
     except ValidationError as error:
         first = error.errors()[0]
         key, message = str(first["loc"][0]), first["msg"].lower()
-        where = "environment variable" if key in environ else f"profiles/{name}.env"
+        where = "environment variable" if key in given else f"profiles/{name}.env"
         raise UserError(f"{where}: {key}={values.get(key)!r}: {message}; see profiles/demo.env.") from error
 
 

@@ -22,7 +22,17 @@ NEG_NUM = 10
 MEASURES = ("ndcg@10", "recall@10")
 STORED = ROOT / "docs" / "learning_curve.json"  # the demo's
 SETTINGS = ["BASE_LAYERS", "POOLING", "INSTRUCTION", "QUERY_MAX_LEN", "PASSAGE_MAX_LEN", "NEGATIVES_SEED", "INDEX"]
-SETTINGS += ["LEARNING_RATE", "BATCH_SIZE", "GROUP_SIZE", "TEMPERATURE", "WARMUP", "PRECISION"]
+SETTINGS += [
+    "OWN_NEGATIVES",
+    "NPROC",
+    "CROSS_DEVICE_NEGATIVES",
+    "LEARNING_RATE",
+    "BATCH_SIZE",
+    "GROUP_SIZE",
+    "TEMPERATURE",
+    "WARMUP",
+    "PRECISION",
+]
 ANEW = {"EVAL_STEPS": "0", "FORCE": "1", "RESUME": "0", "CHECK": "0"}  # all pairs train, whatever is set for others
 
 
@@ -32,8 +42,8 @@ class Curve:
     def __init__(self, profile: Profile):
         """Split the profile's pairs and build its evaluation set. Raises UserError: as `load_pairs`, `split_pairs`."""
         pairs = load_pairs(profile)
-        self.train, evaluation = split_pairs(pairs, profile.split_key, profile.eval_share, profile.split_seed)
-        self.eval_set, self.profile = save_eval_set(evaluation, pairs, profile), profile
+        self.train, self.evaluation = split_pairs(pairs, profile.split_key, profile.eval_share, profile.split_seed)
+        self.eval_set, self.profile = save_eval_set(self.evaluation, pairs, profile), profile
         self.batch = profile.batch_size * profile.processes
         self.path = STORED if profile.run_name == "demo" else profile.output_dir / STORED.name
 
@@ -71,7 +81,7 @@ class Curve:
             environ = os.environ | {key: str(value) for key, value in changes.items()} | ANEW
             own = load_profile(environ=environ)
             try:
-                save_training_set(part, negative_pool(part, []), NEG_NUM, own)
+                save_training_set(part, negative_pool(part, self.evaluation), NEG_NUM, own)
                 command = ["bash", str(ROOT / f"finetune_neg{NEG_NUM}.sh")]
                 done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
                 if done.returncode:
@@ -119,7 +129,9 @@ def benchmark(profile: Profile, smallest: bool = False) -> None:
         else:
             found = before
     for name in ("bm25", "raw", "reference"):
-        found["beside"][name] = curve.score(name, profile)
+        if name not in found["beside"]:
+            found["beside"][name] = curve.score(name, profile)
+            write_json(curve.path, found)
         print(f"{name:9} {found['beside'][name]}", flush=True)
     for point in curve.points():
         if not any(known | point == known for known in found["points"]):

@@ -130,8 +130,13 @@ def skeleton(folder: Path, **config: int):
 
 
 def positions(folder: Path) -> int:
-    """Return how many tokens of a text a model has positions for; RoBERTa's begin after that of its padding."""
+    """Return how many tokens of a text a model has positions for; RoBERTa's begin after that of its padding.
+
+    Raises UserError: its config gives no number of them.
+    """
     model = skeleton(folder)
+    if (getattr(model.config, "max_position_embeddings", None) or 0) < 1:
+        raise UserError(f"{folder}: its config has no max_position_embeddings; give a BERT-like encoder.")
     table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)  # none where positions rotate
     padding = getattr(table, "padding_idx", None)
     return model.config.max_position_embeddings - (-1 if padding is None else padding) - 1

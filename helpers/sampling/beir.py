@@ -4,12 +4,14 @@ Thakur et al. 2021, "BEIR: A Heterogeneous Benchmark for Zero-shot Evaluation of
 arXiv:2104.08663; https://github.com/beir-cellar/beir/wiki/Load-your-custom-dataset.
 """
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from helpers.base import Profile, UserError, read_jsonl
 from helpers.base.files import read_lines
 from helpers.sampling.sources import texts_of
-from helpers.sampling.texts import is_text, text_id
+from helpers.sampling.texts import is_id, is_text, text_id
 
 CORPUS = "corpus.jsonl"
 NOTHING = "there is no qrels/train.tsv, so there is nothing to train; notebooks 02, 03, 06 and 07 run"
@@ -55,15 +57,18 @@ def beir_pairs(folder: Path) -> tuple[list[dict], list[str]]:
     """
     judged = {part: _read_qrels(path) for part, path in qrels_files(folder).items()}
     wanted = {docid for qrels in judged.values() for grades in qrels.values() for docid in grades}
-    queries = {str(row.get("_id")): row.get("text") for _, row in read_jsonl(folder / "queries.jsonl", "restore it")}
-    rows = ((str(row.get("_id")), row) for _, row in read_jsonl(folder / CORPUS, "restore it"))
+    queries = {query_id: row.get("text") for query_id, row in _by_id(folder / "queries.jsonl")}
+    rows = _by_id(folder / CORPUS)
     passages = {docid: texts_of(row)[0] for docid, row in rows if docid in wanted}
     pairs, asked, lost = [], set(), 0
     for part in ("test", "train"):
         for query_id, grades in judged.get(part, {}).items():
             query = queries.get(query_id)
-            found = {passages[d]: grade for d, grade in grades.items() if grade > 0 and is_text(passages.get(d))}
-            if not found or not is_text(query) or query_id.split() != [query_id] or text_id(query) in asked:
+            found: dict[str, int] = {}
+            for docid, grade in grades.items():
+                if grade > 0 and is_text(text := passages.get(docid)):
+                    found[text] = max(grade, found.get(text, 0))
+            if not found or not is_text(query) or not is_id(query_id) or text_id(query) in asked:
                 lost += 1
                 continue
             asked |= {text_id(query)} if part == "test" else set()
@@ -73,14 +78,26 @@ def beir_pairs(folder: Path) -> tuple[list[dict], list[str]]:
     return pairs, [note] if lost else []
 
 
+def _by_id(path: Path) -> Iterator[tuple[str, dict]]:
+    """Yield the rows of a file with their `_id`s. Raises UserError: a row has none, or that of another."""
+    seen = set()
+    for number, row in read_jsonl(path, "restore it"):
+        if (found := str(row.get("_id"))) in seen or row.get("_id") is None:
+            raise UserError(f"{path}, line {number}: '_id' is missing or another row's; give each row its own.")
+        seen.add(found)
+        yield found, row
+
+
 def _read_qrels(path: Path) -> dict[str, dict[str, int]]:
     """Read `query-id corpus-id score` a line, with tabs, under a header."""
     qrels: dict[str, dict[str, int]] = {}
     for number, line in read_lines(path, "restore it"):
-        columns = line.rstrip("\r\n").split("\t")
-        if not line.strip() or (number == 1 and not columns[-1].strip().lstrip("-").isdecimal()):
+        columns = [column.strip() for column in line.split("\t")]
+        if not line.strip() or (number == 1 and columns[0] == "query-id"):
             continue
-        if len(columns) != 3 or not columns[2].strip().lstrip("-").isdecimal():
+        if len(columns) != 3 or not re.fullmatch(r"-?\d{1,6}", columns[2], re.ASCII):
             raise UserError(f"{path}, line {number}: not query-id, corpus-id and a whole score with tabs between them.")
-        qrels.setdefault(columns[0], {})[columns[1]] = int(columns[2])
+        if columns[1] in qrels.setdefault(columns[0], {}):
+            raise UserError(f"{path}, line {number}: {columns[1]} is judged twice for query {columns[0]}; remove one.")
+        qrels[columns[0]][columns[1]] = int(columns[2])
     return qrels

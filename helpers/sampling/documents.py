@@ -60,11 +60,11 @@ def _plain(token: Token) -> str:
 
 
 def cut(paragraphs: list[str]) -> list[str]:
-    """Return passages of at most `MAX_WORDS`, cut between paragraphs, or between sentences where one is longer."""
+    """Return passages of at most `MAX_WORDS`, cut between paragraphs, else between sentences, else anywhere."""
     found: list[str] = []
     size = MAX_WORDS
     for paragraph in filter(is_text, paragraphs):
-        for part in [paragraph] if len(words(paragraph)) <= MAX_WORDS else BOUNDARY.split(paragraph):
+        for part in _parts(paragraph):
             length = len(words(part))
             if found and (size + length <= MAX_WORDS or length < MIN_WORDS):
                 found[-1] += "\n\n" + part
@@ -73,6 +73,16 @@ def cut(paragraphs: list[str]) -> list[str]:
                 found.append(part)
                 size = length
     return found
+
+
+def _parts(paragraph: str) -> Iterator[str]:
+    for part in [paragraph] if len(words(paragraph)) <= MAX_WORDS else BOUNDARY.split(paragraph):
+        while len(words(part)) > MAX_WORDS:  # a table, code, or a script without these marks
+            end = len(part) * MAX_WORDS // len(words(part))
+            end = part.rfind(" ", end // 2, end) if " " in part[end // 2 : end] else end
+            yield part[:end]
+            part = part[end:]
+        yield part
 
 
 def section_pairs(headings: list[str], paragraphs: list[str], left_out: Counter[str]) -> Iterator[tuple[str, str]]:
@@ -105,8 +115,10 @@ def documents(folder: Path, out: Path) -> None:
         raise UserError(f"There is no folder {folder}; give one with documents in {', '.join(FORMATS)}.")
     pairs: dict[int, dict] = {}
     left_out: Counter[str] = Counter()
-    found = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in FORMATS and path.is_file())
-    files = [path for path in found if not any(part[0] == "." for part in path.relative_to(folder).parts)]
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    shown = [path for path in found if not any(part[0] == "." for part in path.relative_to(folder).parts)]
+    files = [path for path in shown if path.suffix.lower() in FORMATS]
+    left_out.update(f"files in {path.suffix or path.name}" for path in shown if path.suffix.lower() not in FORMATS)
     for path in files:
         try:
             text = "".join(line for _, line in read_lines(path, "check who may read it"))

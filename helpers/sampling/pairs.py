@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from itertools import chain, count
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from helpers.base import Profile, UserError, code_of, file_fingerprint, make, ma
 from helpers.sampling.beir import beir_files, beir_pairs, is_beir
 from helpers.sampling.docstrings import docstring_pairs, package_versions
 from helpers.sampling.sources import dataset_files, read_rows, texts_of
-from helpers.sampling.texts import distinct, fault, is_text, repair, text_id
+from helpers.sampling.texts import EMPTY, distinct, fault, is_id, is_text, repair, text_id
 
 # What people call the columns; the first three win, of the others a row may have one.
 NAMES = {
@@ -91,7 +92,7 @@ def sound_pairs(rows: Iterable[tuple[str, Any]], columns: str = "") -> tuple[lis
     """Bring rows, each with where it stands, into the form of pairs; return them and which columns are not used.
 
     `columns` is the profile's COLUMNS. Raises UserError: a column is missing or not the only one that could be meant,
-    a text is empty or of another type, scores are not one a text, or an id stands for two queries.
+    a text is empty or of another type, or an id stands for two queries.
     """
     given = parse_columns(columns)
     pairs, unused = [], set()
@@ -100,7 +101,7 @@ def sound_pairs(rows: Iterable[tuple[str, Any]], columns: str = "") -> tuple[lis
         if not isinstance(row, dict):
             raise UserError(f"{where}: not an object; every row needs 'query' and 'positive'.")
         names = {field: _column(where, row, field, given) for field in NAMES}
-        unused |= row.keys() - names.values()
+        unused |= row.keys() - names.values()  # and scores that are not a number a text
         query, positive, negative = (texts_of(row.get(names[field])) for field in ("query", "positive", "negative"))
         negative = [] if negative in ([None], [""]) else negative
         for field, texts in {"query": query or [""], "positive": positive or [""], "negative": negative}.items():
@@ -110,12 +111,17 @@ def sound_pairs(rows: Iterable[tuple[str, Any]], columns: str = "") -> tuple[lis
         pair = {"id": row.get(names["id"]), "query": query[0].strip(), "positive": distinct(positive)}
         if negative:
             pair["negative"] = negative
-        scored = {names["pos_scores"]: positive, names["neg_scores"]: negative}
-        if scores := _scores(where, row, scored):
-            pair["scores"] = scores
+        for field, texts in {"pos_scores": positive, "neg_scores": negative}.items():
+            scores = row.get(names[field])
+            if isinstance(scores, list) and [type(score) in (int, float) and isfinite(score) for score in scores] == [
+                True
+            ] * len(texts):
+                pair.setdefault("scores", {}).update(zip(texts, scores, strict=True))
+            elif scores:
+                unused.add(names[field])
         if pair["id"] is not None:
             pair["id"] = str(pair["id"])
-            if not is_text(pair["id"]) or pair["id"].split() != [pair["id"]]:
+            if not is_id(pair["id"]):
                 raise UserError(f"{where}: id {pair['id']!r} is empty or has a space; mend it or leave 'id' out.")
             if asked.setdefault(pair["id"], text_id(query[0])) != text_id(query[0]):
                 raise UserError(f"{where}: id {pair['id']!r} is another query's above; mend it or leave 'id' out.")
@@ -152,19 +158,6 @@ def _column(where: str, row: dict, field: str, given: dict[str, str]) -> str:
     return found[0]
 
 
-def _scores(where: str, row: dict, texts: dict[str, list[str]]) -> dict[str, float]:
-    """Return the scores of a row's positives and negatives, given by the column of their scores, by text."""
-    scores: dict[str, float] = {}
-    for field, scored in texts.items():
-        values = row.get(field) or []
-        if values and (
-            not isinstance(values, list) or [type(v) in (int, float) for v in values] != [True] * len(scored)
-        ):
-            raise UserError(f"{where}: {field!r} is not a list with a number a text; mend it or leave it out.")
-        scores |= zip(scored, values, strict=bool(values))
-    return scores
-
-
 def merge_queries(pairs: Iterable[dict]) -> list[dict]:
     """Unite the rows that ask the same query; files often give one positive a row.
 
@@ -194,10 +187,11 @@ def read_distractors(paths: Iterable[Path], fix_text: bool) -> Iterator[str]:
             name = next((name for name in ("text", *NAMES["positive"]) if isinstance(row, dict) and name in row), None)
             if name is None:
                 raise UserError(f"{where}: no column 'text'; every row needs one, which may be empty.")
-            for text in texts_of(row if name == "text" else row[name]):
-                if is_text(text):
+            for text in texts_of(row if isinstance(row.get("text"), str | None) and name == "text" else row[name]):
+                if (wrong := fault(text or "")) not in ("", EMPTY):
+                    raise UserError(f"{where}: {name!r} {wrong}; mend or remove the row.")
+                empty += bool(wrong)
+                if not wrong:
                     yield repair(text) if fix_text else text
-                else:
-                    empty += 1
         if empty:
             print(f"{path.name}: {empty:,} rows without a text are passed over.")

@@ -3,12 +3,17 @@
 import ast
 import csv
 import glob
+import io
 import json
+import re
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from token import STRING
+from tokenize import generate_tokens
 from typing import Any
 
 from huggingface_hub import get_cached_repo_tree
@@ -75,7 +80,14 @@ def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
     if path.suffix.lower() not in readers:
         raise UserError(f"{path}: pairs are read from {', '.join(readers)}; convert it.")
     for place, row in readers[path.suffix.lower()](path):
-        yield f"{path}, {place}", {_name(k): v for k, v in row.items()} if isinstance(row, dict) else row
+        if isinstance(row, dict):
+            named = {_name(column): value for column, value in row.items()}
+            if len(named) < len(row):
+                raise UserError(
+                    f"{path}, {place}: two of the columns {', '.join(row)} are one but for case; rename one."
+                )
+            row = named
+        yield f"{path}, {place}", row
 
 
 def _name(column: object) -> str:
@@ -133,17 +145,15 @@ def _read_csv(path: Path) -> Iterator[tuple[str, dict]]:
 
 def _cell(path: Path, where: str, text: str) -> Any:
     """Return a cell's list where its text is one as JSON or Python write it, else the text."""
-    if not (text.startswith(("['", '["')) and text.endswith("]")):
+    if not re.fullmatch(r"""\[\s*(["'].*)?\]""", text, re.S):  # [1] and [sic] are texts
         return text
-    try:
+    with suppress(ValueError, RecursionError):
         return json.loads(text)
-    except ValueError:
-        pass
-    try:
-        if repr(found := ast.literal_eval(text)) == text:  # 'a' 'b' without a comma would be one
+    with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+        found = ast.literal_eval(text)
+        tokens = generate_tokens(io.StringIO(text).readline)
+        if len(found) == sum(token.type == STRING for token in tokens):  # 'a' 'b' without a comma would be one
             return found
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        pass
     raise UserError(f"{path}, {where}: a list that is neither JSON's nor Python's; write one positive a row.")
 
 

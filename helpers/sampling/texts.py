@@ -9,6 +9,7 @@ from unicodedata import normalize
 import regex
 
 EXCERPT = 110  # characters
+EMPTY = "is empty"
 INVISIBLE = regex.compile(r"[\p{Default_Ignorable_Code_Point}\p{Cc}\p{Cf}\p{Cs}--\s]", regex.V1)
 _UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}ー\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}&&\w]"
 WORD = regex.compile(
@@ -51,12 +52,17 @@ def fault(value: object) -> str:
         return f"has {excerpt(repr(value), 40)} where a text should be"
     if regex.search(r"\p{Cs}", value):
         return "has half of a surrogate pair, as a cut emoji leaves"
-    return "" if normalise(value) else "is empty"
+    return "" if normalise(value) else EMPTY
 
 
 def is_text(value: object) -> TypeGuard[str]:
     """Tell whether a value is a text of which anything can be seen."""
     return not fault(value)
+
+
+def is_id(text: str) -> bool:
+    """Tell whether a text can stand in a TREC file: something, without white space and without what nobody sees."""
+    return not fault(text) and text.split() == [text] and not INVISIBLE.search(text)
 
 
 def distinct(texts: Iterable[str]) -> list[str]:

@@ -20,8 +20,7 @@ def training_rows(
 ) -> Iterator[dict]:
     """Yield FlagEmbedding's training rows: `query`, `pos`, `neg`, `id` and the instruction as `prompt`.
 
-    With `own` come the negatives that a pair has itself, and random ones fill up. Where all its texts are scored these
-    stay alone, with `pos_scores` and `neg_scores`, which the trainer reads for distillation.
+    With `own` the negatives that a pair has itself come first, and random ones fill up.
     """
     ids = [text_id(text) for text in pool]
     known = set(ids)
@@ -31,13 +30,8 @@ def training_rows(
         for pair, texts in zip(train, given, strict=True)
     )
     for pair, texts, places in zip(train, given, sample_negatives(taken, ids, neg_num, seed), strict=True):
-        row = {"query": pair["query"], "pos": pair["positive"], "neg": texts, "id": pair["id"], "prompt": instruction}
-        scores = pair.get("scores", {})
-        if texts and scores.keys() >= {*pair["positive"], *texts}:
-            row |= {f"{side}_scores": [scores[text] for text in row[side]] for side in ("pos", "neg")}
-        else:
-            row["neg"] = texts + [pool[place] for place in places[: neg_num - len(texts)]]
-        yield row
+        texts = texts + [pool[place] for place in places[: neg_num - len(texts)]]
+        yield {"query": pair["query"], "pos": pair["positive"], "neg": texts, "id": pair["id"], "prompt": instruction}
 
 
 def save_training_set(train: list[dict], pool: list[str], neg_num: int, profile: Profile) -> str:

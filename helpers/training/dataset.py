@@ -26,14 +26,14 @@ class TrainDataset(AbsEmbedderTrainDataset):
         self.instruction, self.form = args.passage_instruction_for_retrieval, args.passage_instruction_format
         self.positives: dict[int, set[int]] = defaultdict(set)  # of a query, in whatever row it is asked
         for query, positives, _ in map(rows.ids, range(len(rows))):
-            self.positives[query].update(positives)
+            self.positives[query].update((query, *positives))  # its own text, another's passage, is no negative either
         self.widest = max(map(len, self.positives.values()))
 
     def __getitem__(self, item: int) -> tuple[str, list[str], list[float] | None, list[int], list[int]]:
         """Return the query, its passages with the positive first, a teacher's scores, and the ids of both.
 
         Query and passages have their instructions; the query's ids are those of its positives, `widest` numbers, -1
-        where there are fewer.
+        where there are fewer; its own text counts among them.
         """
         state = random.getstate()
         random.seed(f"{self.seed} {self.epoch} {item}")

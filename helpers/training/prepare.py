@@ -1,11 +1,10 @@
 """What must hold before a training starts, and what its script then does."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from helpers.base import Profile, UserError, read_manifest, shell_lines, switch
-from helpers.base.profile import KEYS
+from helpers.base.profile import overrides
 from helpers.encoding import base_model
 from helpers.encoding.encoder import computes_in
 from helpers.evaluation.audit import audit_of, verdict
@@ -50,9 +49,9 @@ def prepare(neg_num: int, profile: Profile) -> str:
     audited = "left out: there is no evaluation set yet, see notebooks/02_build_eval_dataset.ipynb"
     if read_manifest(profile.data_dir / EVAL_MANIFEST):
         audited = verdict(audit_of(rows, profile))
-    overrides = ", ".join(f"{key}={os.environ[key]}" for key in KEYS if key in os.environ)
-    overridden = overrides and f"{'settings':10} those of {profile.name}, but {overrides}"
-    said = "\n".join(filter(None, (overridden, overrides and profile.own_folders, f"{'audit':10} {audited}")))
+    changed = ", ".join(f"{key}={value}" for key, value in overrides().items())
+    overridden = changed and f"{'settings':10} those of {profile.name}, but {changed}"
+    said = "\n".join(filter(None, (overridden, changed and profile.own_folders, f"{'audit':10} {audited}")))
     if switch("CHECK"):
         heading = f"neg{neg_num} of profile {profile.run_name}, into {model}"
         text = f"{heading}\n{describe(plan, profile, precision, device)}\n{said}{refusal}"

@@ -196,6 +196,11 @@ def test_a_shell_reads_the_settings_back(tmp_path):
     ]
 
 
+def test_the_width_of_a_terminal_is_no_setting():
+    assert load_profile("test", {"COLUMNS": "80"}) == load_profile("test", {})
+    assert load_profile("test", {"COLUMNS": "query=80"}).columns == "query=80"
+
+
 def test_a_name_that_is_not_utf8_is_one_sentence():
     for key, value in {"DATASET": "/data/\udcff/pairs.jsonl", "INSTRUCTION": "\udcff: "}.items():
         with pytest.raises(UserError, match=f"{key}="):
