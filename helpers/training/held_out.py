@@ -27,8 +27,11 @@ def split_held_out(rows: TrainingSet, seed: int) -> tuple[TrainingSet, TrainingS
         for place, passage in enumerate(ids[row][1]):
             pool.setdefault(passage, (row, place))
     places = list(pool.values())
-    # A query is never its own negative.
-    taken = ([ids[row][0], *ids[row][1], *(p for p in rows.ids(row)[2] if p not in aside)] for row in kept if missing)
+    taken = (  # a query is never its own negative
+        [*pool.keys() & {ids[row][0]}, *ids[row][1], *(p for p in rows.ids(row)[2] if p not in aside)]
+        for row in kept
+        if missing
+    )
     negatives = sample_negatives(taken, list(pool), max(missing.values(), default=0), seed)
     replaced = {}
     for row, drawn in zip(kept, negatives, strict=bool(missing)):
