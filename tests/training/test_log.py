@@ -53,10 +53,7 @@ def test_the_log_keeps_what_is_for_people():
 
 def test_a_killed_process_is_one_sentence():
     text, status = shown(["step 5/10\n", *[line.format(code=-9) for line in AGENT]])
-    assert text == [
-        "step 5/10\n",
-        f"error: Process 1 of the training was killed by SIGKILL; {GO_ON}.\n",
-    ]
+    assert text == ["step 5/10\n", f"error: Process 1 of the training was killed by SIGKILL; {GO_ON}.\n"]
     assert status == 1
 
 
@@ -245,11 +242,7 @@ def test_follow_until_the_end(make_profile, tiny_bert, monkeypatch, capsys, endi
     start = time.monotonic()
     follow("neg10", profile)
     assert time.monotonic() - start < 30
-    assert titles == [
-        "neg10, running: step 0 of 1",
-        "neg10, running: step 1 of 3",
-        f"neg10, {ending}: step 2 of 3",
-    ]
+    assert titles == ["neg10, running: step 0 of 1", "neg10, running: step 1 of 3", f"neg10, {ending}: step 2 of 3"]
     said = capsys.readouterr().out
     assert ("line 29" in said and "line 18" in said and "line 17" not in said) == (ending == "died")
     assert ("FORCE=1 starts again" in said) == (ending == "died")
