@@ -41,7 +41,7 @@ def measure(config: BertConfig, batch: int, chunk: int, device: str, steps: int 
         queries = make_texts(batch, QUERY_TOKENS, chunk, config, device)
         passages = make_texts(batch * GROUP, PASSAGE_TOKENS, chunk, config, device)
         if chunk:
-            cached_backward(model, queries, passages, precision, backward)
+            cached_backward(model, queries, passages, None, precision, backward)
         else:
             with precision():
                 loss = model(*queries, *passages).loss

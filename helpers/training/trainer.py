@@ -48,7 +48,8 @@ class Trainer(EncoderOnlyEmbedderTrainer):
         def backward(loss: torch.Tensor) -> None:
             self.accelerator.backward(share * loss)
 
-        loss = cached_backward(self.model, inputs["queries"], inputs["passages"], self.accelerator.autocast, backward)
+        texts = inputs["queries"], inputs["passages"], inputs["teacher_scores"]
+        loss = cached_backward(self.model, *texts, self.accelerator.autocast, backward)
         if self.args.world_size > 1 and self.accelerator.sync_gradients:
             # The chunks went around the wrapper that averages gradients over processes.
             gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]

@@ -9,12 +9,16 @@ from helpers.training.grad_cache import cached_backward
 GROUP = 3
 
 
-def make_model(folder):
+def make_model(folder, **more):
     from FlagEmbedding.finetune.embedder.encoder_only.base import BiEncoderOnlyEmbedderModel
     from transformers import AutoModel
 
     model = BiEncoderOnlyEmbedderModel(
-        AutoModel.from_pretrained(folder), sentence_pooling_method="mean", temperature=0.05, normalize_embeddings=True
+        AutoModel.from_pretrained(folder),
+        sentence_pooling_method="mean",
+        temperature=0.05,
+        normalize_embeddings=True,
+        **more,
     )
     return model.train()
 
@@ -62,6 +66,27 @@ def test_loss_and_gradients_are_the_plain_ones(tiny_bert, certain_bert, dropout,
         assert torch.allclose(found[name], gradient, atol=1e-5), name
     assert max(gradient.abs().max() for gradient in expected.values()) > 0.1
     assert not dropout or torch.equal(state, expected_state)  # what follows draws the same numbers
+
+
+@pytest.mark.parametrize("taught", [False, True])
+@pytest.mark.parametrize("lengths", [[], [32, 8, 4]])
+def test_a_teacher_and_matryoshka_reach_the_gradient(certain_bert, taught, lengths):
+    model = make_model(certain_bert, use_mrl=bool(lengths), mrl_dims=lengths)
+    queries, passages = make_chunks(certain_bert, (3, 5))
+    scores = [float(3 * (i % GROUP == 1)) for i in range(8 * GROUP)] if taught else None
+
+    def compute():
+        loss = model(*make_chunks(certain_bert, (8, 24)), scores).loss
+        loss.backward()
+        return loss.detach()
+
+    expected_loss, expected, _ = gradients(model, compute)
+    loss, found, _ = gradients(model, lambda: cached_backward(model, queries, passages, scores))
+    alone, *_ = gradients(make_model(certain_bert), lambda: plain(make_model(certain_bert), queries, passages))
+    assert torch.isclose(loss, expected_loss, atol=1e-5)
+    assert abs(loss - alone) > 0.01 or not (taught or lengths)
+    for name, gradient in expected.items():
+        assert torch.allclose(found[name], gradient, atol=1e-5), name
 
 
 def test_dropout_is_replayed_and_matters(tiny_bert):
