@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import bootstrap, ttest_rel
+from scipy.stats import bootstrap, t, ttest_rel
 
 LEVEL = 0.95
 FEWEST = 6  # queries; of five, even if all speak for one model, the sign test says p = 2 * 0.5**5 = 0.06
@@ -26,7 +26,7 @@ def bootstrap_interval(values: Sequence[float], seed: int) -> tuple[float, float
 
 
 class Difference(NamedTuple):
-    """The mean of `a - b` over queries, half the width of its interval and a p; these are NaN for too few queries."""
+    """The mean of `a - b`, half the width of its interval and a p; these are NaN for too few queries."""
 
     mean: float
     margin: float
@@ -54,3 +54,23 @@ def paired_difference(a: Sequence[float], b: Sequence[float], pairs: int = 1) ->
     result = ttest_rel(a, b)
     interval = result.confidence_interval(1 - (1 - LEVEL) / pairs)
     return Difference(mean, float(interval.high - interval.low) / 2, min(1.0, pairs * result.pvalue))
+
+
+def recipe_difference(a: np.ndarray, b: np.ndarray) -> Difference:
+    """Compare two recipes, (seeds, queries) each, on the same queries, over other queries *and* other seeds.
+
+    The variance of the difference is that of the queries, of the means over seeds, and that of each recipe's seeds, of
+    the means over queries; added up they are never too small, since what seeds do to single queries is in all of them.
+    The t distribution has the degrees of freedom of Satterthwaite 1946, "An Approximate Distribution of Estimates of
+    Variance Components", Biometrics 2(6). Queries and seeds as crossed factors: Owen 2007, "The pigeonhole bootstrap",
+    Annals of Applied Statistics 1(2).
+    """
+    queries = a.mean(axis=0) - b.mean(axis=0)
+    samples = [queries, a.mean(axis=1), b.mean(axis=1)]
+    mean, parts = float(queries.mean()), np.array([sample.var(ddof=1) / len(sample) for sample in samples])
+    if not parts.any():
+        return Difference(mean, 0.0, 1.0 if abs(mean) < 1e-9 else nan)
+    freedom = parts.sum() ** 2 / sum(parts**2 / [len(sample) - 1 for sample in samples])
+    error = float(np.sqrt(parts.sum()))
+    margin = float(t.ppf((1 + LEVEL) / 2, freedom)) * error
+    return Difference(mean, margin, float(2 * t.sf(abs(mean) / error, freedom)))

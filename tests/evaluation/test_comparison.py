@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from helpers.base.trec import DEPTH
 from helpers.evaluation import pictures, tables
 from helpers.evaluation.metrics import average, score_queries
-from helpers.evaluation.significance import bootstrap_interval, paired_difference
+from helpers.evaluation.significance import bootstrap_interval, paired_difference, recipe_difference
 from helpers.sampling.eval_set import EvalSet
 
 EVAL_SET = EvalSet(
@@ -53,6 +53,38 @@ def test_the_paired_t_test_on_students_own_data():
     assert found.margin == pytest.approx((2.459886 - 0.7001142) / 2, abs=1e-6)
     assert found.p == pytest.approx(0.00283289, abs=1e-7)
     assert paired_difference(b, a).mean == pytest.approx(-1.58)
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize(
+    ("of_queries", "of_seeds", "of_both"), [(0.3, 0.01, 0.2), (0.1, 0.02, 0.1), (0.02, 0.03, 0.02), (0.3, 0.0, 0.3)]
+)
+def test_the_interval_over_queries_and_seeds_covers_the_true_difference(of_queries, of_seeds, of_both, seeds):
+    """Simulated recipes that differ by 0.02: of the intervals at least 95 % must hold that, but for chance."""
+    rng = np.random.default_rng(seeds)
+    runs, queries = 1000, 200
+    covered = alarms = over_queries = 0
+    for _ in range(runs):
+        easy, gain = rng.normal(0.45, 0.3, queries), rng.normal(0.02, of_queries, queries)
+
+        def values(mean, count):
+            return mean + rng.normal(0, of_seeds, (count, 1)) + rng.normal(0, of_both, (count, queries))
+
+        a, b = values(easy + gain, seeds), values(easy, seeds)
+        found = recipe_difference(a, b)
+        assert found.mean == pytest.approx(a.mean() - b.mean())
+        covered += abs(found.mean - 0.02) <= found.margin
+        alarms += (abs(found.mean) > found.margin) != (found.p < 0.05)
+        single = paired_difference(a[0], b[0])
+        over_queries += abs(single.mean - 0.02) <= single.margin
+    assert covered / runs > 0.936  # 2 standard deviations of chance below 0.95
+    assert alarms == 0
+    assert of_seeds < 0.02 or over_queries / runs < 0.85  # which is what the test over queries alone would say
+
+
+def test_recipes_without_any_spread():
+    same = np.full((3, 8), 0.5)
+    assert recipe_difference(same, same) == (0, 0, 1)
 
 
 def test_models_that_differ_nowhere_or_everywhere_alike():
