@@ -2,6 +2,7 @@
 
 import importlib.util
 import pickle
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -118,6 +119,22 @@ def load_encoder(folder: Path, **config: int):
 
     with loading(folder):
         return AutoModel.from_pretrained(folder, dtype=torch.float32, weights_only=True, **config)
+
+
+def interpolate(base: Path, tuned: Path, share: float, folder: Path) -> None:
+    """Write `tuned` to `folder` with weights of which `share` is its own and the rest those of `base`, its beginning.
+
+    Wortsman et al. 2022, "Robust fine-tuning of zero-shot models" (WiSE-FT), arXiv:2109.01903; for embedders Xiao et
+    al. 2023, "LM-Cocktail", arXiv:2311.13534. Raises UserError: as `loading`, or one is not the other's beginning.
+    """
+    before, model = load_encoder(base).state_dict(), load_encoder(tuned)
+    after = model.state_dict()
+    if {name: part.shape for name, part in before.items()} != {name: part.shape for name, part in after.items()}:
+        raise UserError(f"{tuned} has other weights than {base}; give the model that it was fine-tuned from.")
+    model.load_state_dict({name: part.lerp(after[name], share) for name, part in before.items()})
+    shutil.copytree(tuned, folder, ignore=shutil.ignore_patterns("checkpoint-*", MANIFEST, ".*", "*.safetensors"))
+    with writing(folder):
+        model.save_pretrained(folder)
 
 
 def skeleton(folder: Path, **config: int):

@@ -14,8 +14,8 @@ from helpers.base.errors import UserError
 from helpers.base.fingerprint import model_fingerprint
 from helpers.encoding import models
 from helpers.encoding.encoder import Embedder, embedder_settings, load_model
-from helpers.encoding.models import base_model, load_encoder, model_folder, positions
-from helpers.encoding.settings import EmbedderSettings
+from helpers.encoding.models import base_model, interpolate, load_encoder, model_folder, positions
+from helpers.encoding.settings import EmbedderSettings, read_embedder, write_embedder
 
 
 def test_packaged_weights_are_the_official_ones(monkeypatch):
@@ -117,6 +117,35 @@ def test_a_bin_is_weights_or_nothing(tiny_bert, tmp_path):
         with pytest.raises(UserError, match="it has a .bin with something else than weights, which is not run"):
             load()
     assert not (tmp_path / "was run").exists()
+
+
+def test_weights_between_two_models(tiny_bert, tiny_m3, tmp_path):
+    import torch
+    from transformers import AutoTokenizer
+
+    torch.manual_seed(5)
+    tuned, plain = tmp_path / "tuned", tmp_path / "plain"
+    encoder = load_encoder(tiny_bert)
+    for parameter in encoder.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    for part in (encoder, AutoTokenizer.from_pretrained(tiny_bert)):
+        part.save_pretrained(plain)
+    tuned.mkdir()
+    write_embedder(plain, tuned, EmbedderSettings("tiny", tuned, "mean", "ask: ", "", 24, 30))
+    (tuned / "checkpoint-8").mkdir()
+    before, after = load_encoder(tiny_bert).state_dict(), encoder.state_dict()
+    for share in (0.0, 0.25, 1.0):
+        folder = tmp_path / f"at{share}"
+        interpolate(tiny_bert, tuned, share, folder)
+        found = load_encoder(folder).state_dict()
+        assert found.keys() == before.keys()
+        for name, part in found.items():
+            assert torch.allclose(part, share * after[name] + (1 - share) * before[name], atol=1e-6), name
+        assert not (folder / "checkpoint-8").exists()
+        assert read_embedder("tiny", folder).instruction == "ask: "
+    with pytest.raises(UserError, match="has other weights than"):
+        interpolate(tiny_m3, tuned, 0.5, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
 
 def test_too_many_layers_is_one_sentence(make_profile, tiny_bert):
