@@ -16,10 +16,11 @@
 # PROFILE picks the settings (profiles/demo.env by default); a variable overrides one: EPOCHS=2 bash finetune_neg50.sh
 set -euo pipefail
 neg_num=50
+name=${1:-neg$neg_num}
 
 source "$(dirname "${BASH_SOURCE[0]}")/helpers/environment.sh"  # finds or makes a Python with all that is needed
 export PYTHONUNBUFFERED=1 PYTHONWARNINGS=ignore HF_HUB_DISABLE_PROGRESS_BARS=1 HF_DATASETS_DISABLE_PROGRESS_BARS=1
-values=$(python -m helpers prepare "neg$neg_num")               # checks all; says in one sentence what is wrong
+values=$(python -m helpers prepare "$name")                      # checks all; says in one sentence what is wrong
 # What it prints are the settings in force, as in profiles/demo.env, with paths and lists for the command below:
 # MACHINES is --standalone, or which machines train together; OPTIONS has the flags that not every run needs, such as
 # --fp16, --use_cpu, --save_steps, --eval_steps, --sub_batch_size, --resume_from_checkpoint. Under CHECK=1 it ends here.

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from helpers.base import UserError, load_profile, neg_num_of, run_command, shell_lines
+from helpers.base import UserError, load_profile, run_command, shell_lines
 from helpers.sampling.beir import check_trains
 from helpers.training.log import keep_log
 from helpers.training.record import check_place
@@ -42,7 +42,7 @@ def check(names: list[Name]) -> None:
     if profile.own_folders:
         print(profile.own_folders)
     for name in names:
-        check_place(profile.tuned_model(neg_num_of(name)))
+        check_place(profile.tuned_model(name))
     from helpers.encoding import embedder_settings
 
     for name in ("raw", "reference"):
@@ -55,7 +55,7 @@ def prepare(name: Name) -> None:
     from helpers.training.prepare import prepare
 
     with redirect_stdout(sys.stderr):  # the script runs what comes out here
-        lines = prepare(neg_num_of(name), load_profile())
+        lines = prepare(name, load_profile())
     sys.stdout.buffer.write(f"{lines}\n".encode(errors="surrogateescape"))  # nothing shown in another character's place
 
 
@@ -72,7 +72,7 @@ def audit(name: Name) -> None:
     from helpers.sampling import TrainingSet
 
     profile = load_profile()
-    findings = audit_of(TrainingSet(profile.training_file(neg_num_of(name)), profile.instruction), profile)
+    findings = audit_of(TrainingSet(profile.training_file(name), profile.instruction), profile)
     print(f"{audit_table(findings).to_string()}\n\nverdict: {verdict(findings)}")
 
 

@@ -57,12 +57,13 @@ def vectors(profile):
 
 
 def audit(profile):
-    audit_of(TrainingSet(profile.training_file(NEG_NUM), profile.instruction), profile)
+    audit_of(TrainingSet(profile.training_file(f"neg{NEG_NUM}"), profile.instruction), profile)
 
 
 def model(profile):
-    folder = profile.tuned_model(NEG_NUM)
-    flags = f"--model_name_or_path {base_model(profile)} --train_data {profile.training_file(NEG_NUM)} --use_cpu True "
+    folder = profile.tuned_model(f"neg{NEG_NUM}")
+    rows = profile.training_file(f"neg{NEG_NUM}")
+    flags = f"--model_name_or_path {base_model(profile)} --train_data {rows} --use_cpu True "
     flags += f"--output_dir {folder} --num_train_epochs 1 --per_device_train_batch_size 16 --train_group_size 2 "
     flags += "--save_steps 4 --save_total_limit 2 --logging_steps 3 --disable_tqdm True --report_to none --seed 1 "
     flags += "--query_max_len 16 --passage_max_len 24 --learning_rate 1e-3 --query_instruction_format {}{}"

@@ -210,11 +210,11 @@ def test_a_query_is_never_its_own_negative(make_profile, tmp_path):
     ]
     assert sides[0].isdisjoint(sides[1])
     save_training_set(train, negative_pool(train, evaluation), 60, profile)
-    for line in profile.training_file(60).read_text().splitlines():
+    for line in profile.training_file("neg60").read_text().splitlines():
         row = json.loads(line)
         assert text_id(row["query"]) not in map(text_id, row["neg"])
         assert len(row["neg"]) == len(train) - 2
-    rows, _ = split_held_out(TrainingSet(profile.training_file(60)), 0)
+    rows, _ = split_held_out(TrainingSet(profile.training_file("neg60")), 0)
     assert rows.replaced
     for row in range(len(rows)):
         assert rows.ids(row)[0] not in map(text_id, rows[row]["neg"])
@@ -238,7 +238,7 @@ def rows_of(profile, neg_num):
     pairs = load_pairs(profile)
     train, evaluation = split_pairs(pairs, profile.split_key, profile.eval_share, profile.split_seed)
     save_training_set(train, negative_pool(train, evaluation), neg_num, profile)
-    return [json.loads(line) for line in profile.training_file(neg_num).read_text().splitlines()], evaluation
+    return [json.loads(line) for line in profile.training_file(f"neg{neg_num}").read_text().splitlines()], evaluation
 
 
 def test_negatives_of_ones_own_come_first_and_scores_stay_with_the_pairs(make_profile, tmp_path):

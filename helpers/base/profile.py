@@ -15,6 +15,10 @@ from helpers.base.fingerprint import fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]
 PAIR_FORMATS = (".json", ".jsonl", ".csv", ".parquet")
+TRAININGS = {  # beside neg10, neg50, ...: name -> the notebook that writes its training set
+    "hard": "10_mine_hard_negatives",
+    "ready_made": "11_finetune_ready_made",
+}
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 Count = Annotated[int, Field(ge=1)]
@@ -54,6 +58,11 @@ class Profile(BaseModel):
 
     reference_model: Annotated[str, Field(min_length=1)]
     reference_revision: str
+
+    ready_made_model: Annotated[str, Field(min_length=1)]  # an embedder to fine-tune, which says how it wants its texts
+    ready_made_revision: str
+    ready_made_learning_rate: Positive
+    passage_instruction: str = Field("", exclude=True)  # put before every passage, where a ready-made one wants it
 
     training_seed: Seed  # of the draws, the dropout and the held-out queries
     learning_rate: Positive
@@ -118,33 +127,34 @@ class Profile(BaseModel):
         folders = f"{'folders':10} {self.data_dir}, {self.output_dir}, with models named {self.base_name}_neg..."
         return folders if self.data_suffix or self.base_suffix else ""
 
-    def training_file(self, neg_num: int) -> Path:
-        """The training set with `neg_num` negatives a query."""
-        return self.data_dir / f"training_neg_{neg_num}.json"
+    def training_file(self, name: str) -> Path:
+        """The training set of `neg10`, `hard`, ...; raises UserError: as `check_name`."""
+        return self.data_dir / f"training_{check_name(name).replace('neg', 'neg_')}.json"
 
-    def tuned_model(self, neg_num: int) -> Path:
-        """The folder of the model trained on `training_file(neg_num)`."""
-        return self.output_dir / f"{self.base_name}_neg{neg_num}"
+    def tuned_model(self, name: str) -> Path:
+        """The folder of the model trained on `training_file(name)`; raises UserError: as `check_name`."""
+        return self.output_dir / f"{self.base_name}_{check_name(name)}"
 
-    def training_log(self, neg_num: int) -> Path:
-        """What the training of `tuned_model(neg_num)` printed on this machine."""
+    def training_log(self, name: str) -> Path:
+        """What the training of `tuned_model(name)` printed on this machine."""
         node = f"_node{self.node_rank}" if self.node_rank else ""
-        return self.output_dir / f"finetune_neg{neg_num}{node}.log"
+        return self.output_dir / f"finetune_{name}{node}.log"
 
 
-def neg_num_of(name: str) -> int:
-    """Return the number in `neg10`, `neg50`, ...; raises UserError: the name is none of these."""
-    if not re.fullmatch(r"neg[1-9]\d*", name, re.ASCII):
-        raise UserError(f"name = {name!r} is no training, such as neg10 or neg50; raw and reference are not trained.")
-    return int(name[3:])
+def check_name(name: str) -> str:
+    """Return the name of a training: `neg10`, `neg50`, ..., or one of `TRAININGS`; raises UserError: it is none."""
+    if not re.fullmatch(r"neg[1-9]\d*", name, re.ASCII) and name not in TRAININGS:
+        known = f"such as neg10, neg50, {', '.join(TRAININGS)}"
+        raise UserError(f"name = {name!r} is no training, {known}; raw and reference are not trained.")
+    return name
 
 
 def how_to_train(name: str) -> str:
-    """Say which script trains `neg10`, `neg50`, ..., or how to make it."""
-    script, neg_num = f"finetune_{name}.sh", neg_num_of(name)
+    """Say which script trains `neg10`, `hard`, ..., or how to make it."""
+    script = f"finetune_{check_name(name)}.sh"
     if (ROOT / script).is_file():
         return f"run bash {script}"
-    return f"copy finetune_neg10.sh to {script}, set neg_num={neg_num} in it, and run it"
+    return f"copy finetune_neg10.sh to {script}, set neg_num={name[3:]} in it, and run it"
 
 
 KEYS = [name.upper() for name, field in Profile.model_fields.items() if name != "name" and not field.exclude]
@@ -172,7 +182,11 @@ def load_profile(name: str | None = None, environ: Mapping[str, str] = os.enviro
     values = own | given
     for key in ("DATASET", "DISTRACTORS"):
         values[key] = _resolve(key, values.get(key, ""))
-    for key in ("BASE_MODEL", "REFERENCE_MODEL"):  # a folder is the same from wherever this is asked
+    for key in (
+        "BASE_MODEL",
+        "REFERENCE_MODEL",
+        "READY_MADE_MODEL",
+    ):  # a folder is the same from wherever this is asked
         path = Path(values.get(key, "?")).expanduser()
         if found := [place / path for place in (Path.cwd(), ROOT) if path.name and (place / path).is_dir()]:
             values[key] = str(found[0].resolve())

@@ -61,7 +61,7 @@ def benchmark(queries: int) -> None:
             for name, command in STEPS.items():
                 peak, seconds = measure(command, environ, Path(folder) / "said")
                 print(f"{name:28} {peak / 1e9:5.2f} GB  {clock(seconds):>8}", flush=True)
-            print(f"{queries:,} queries, {profile.training_file(50).stat().st_size / 1e9:.2f} GB of rows")
+            print(f"{queries:,} queries, {profile.training_file('neg50').stat().st_size / 1e9:.2f} GB of rows")
         finally:
             for made in (profile.data_dir, profile.output_dir):
                 shutil.rmtree(made, ignore_errors=True)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
@@ -10,16 +11,39 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from helpers.base import Profile, UserError, file_fingerprint, fingerprint, how_to_train, model_fingerprint, read_json
+from helpers.base import (
+    Profile,
+    UserError,
+    check_name,
+    file_fingerprint,
+    fingerprint,
+    how_to_train,
+    model_fingerprint,
+    read_json,
+)
 from helpers.base.manifest import MANIFEST, differing, make, manifest_of
-from helpers.base.profile import neg_num_of
 from helpers.encoding.models import base_model, check_lengths, loading, model_folder
 from helpers.encoding.settings import EmbedderSettings, is_embedder, read_embedder
 from helpers.encoding.vectors import BLOCK, write_vectors
 
 
+def training_profile(profile: Profile, name: str) -> Profile:
+    """Return the settings with which `name` is trained: for `ready_made` its model is the base, fed as its files say.
+
+    Raises UserError: as `read_embedder` and `model_folder`.
+    """
+    if name != "ready_made":
+        return profile
+    model, revision = profile.ready_made_model, profile.ready_made_revision
+    wants = asdict(read_embedder(model, model_folder(model, revision)))
+    fed = {key: wants[key] for key in ("pooling", "instruction", "passage_instruction")}
+    fed |= {key: wants[key] for key in ("query_max_len", "passage_max_len")}
+    base = {"base_model": model, "base_revision": revision, "base_layers": 0, "base_suffix": ""}
+    return profile.model_copy(update=base | fed | {"learning_rate": profile.ready_made_learning_rate})
+
+
 def embedder_settings(profile: Profile, name: str) -> EmbedderSettings:
-    """Return a model and how it is fed: `raw`, the base, `neg10`, ..., fine-tuned from it, or `reference`, ready-made.
+    """Return a model and how it is fed: `raw`, the base, `neg10`, ..., fine-tuned, or `reference`, ready-made.
 
     The raw model is fed as the profile says, as the fine-tuned ones were, so that the weights are all that differs.
     Raises UserError: an unknown name, a model that is not there, or one made from another training set or base model.
@@ -31,14 +55,15 @@ def embedder_settings(profile: Profile, name: str) -> EmbedderSettings:
         folder = base_model(profile)
         check_lengths(profile, folder)
         return EmbedderSettings(profile.base_name, folder, passage_instruction="", **fed)
-    folder = profile.tuned_model(neg_num_of(name))
+    trained = training_profile(profile, check_name(name))
+    folder = trained.tuned_model(name)
     if not is_embedder(folder):
         raise UserError(f"There is no finished model in {folder}; {how_to_train(name)} first.")
     if (folder / MANIFEST).exists():  # else it has been brought from elsewhere
-        made_from, rows = read_json(folder / MANIFEST)["made_from"], profile.training_file(neg_num_of(name))
+        made_from, rows = read_json(folder / MANIFEST)["made_from"], profile.training_file(name)
         now = {"training set": file_fingerprint(rows)} if rows.exists() else {}
         with suppress(UserError):  # the base may be out of reach
-            now |= {"base model": model_fingerprint(base_model(profile))}
+            now |= {"base model": model_fingerprint(base_model(trained))}
         if others := differing(made_from | now, made_from):
             how = f"with FORCE=1 {how_to_train(name)}, then notebook 04"
             raise UserError(f"{folder} was made from other {others} than there is now; {how}.")

@@ -187,7 +187,7 @@ def audit_of(rows: TrainingSet, profile: Profile) -> list[Finding]:
 def audits(profile: Profile) -> dict[str, list[Finding]]:
     """Return the audits of all training sets that the profile has, by name; raises UserError: one is not sound."""
     numbers = (path.stem.removeprefix("training_neg_") for path in profile.data_dir.glob("training_neg_*.json"))
-    paths = (profile.training_file(number) for number in sorted(int(n) for n in numbers if n.isdecimal()))
+    paths = (profile.training_file(f"neg{number}") for number in sorted(int(n) for n in numbers if n.isdecimal()))
     return {path.stem: audit_of(TrainingSet(path, profile.instruction), profile) for path in paths}
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from helpers.base import Profile, Rows, UserError, code_of, fingerprint, make, manifest_of, write_jsonl
+from helpers.base.profile import TRAININGS
 from helpers.sampling.split import sample_negatives
 from helpers.sampling.texts import text_id
 
@@ -34,17 +35,21 @@ def training_rows(
         yield {"query": pair["query"], "pos": pair["positive"], "neg": texts, "id": pair["id"], "prompt": instruction}
 
 
-def save_training_set(train: list[dict], pool: list[str], neg_num: int, profile: Profile) -> str:
-    """Write the training set, if it is not there and made from the same; return a sentence that says what it is."""
-    path = profile.training_file(neg_num)
+def save_training_set(
+    train: list[dict], pool: list[str], neg_num: int, profile: Profile, name: str = "", own: bool = False
+) -> str:
+    """Write the training set, if it is not there and made from the same; return a sentence that says what it is.
+
+    It is that of a training `name`, by default of `neg10` for 10 negatives; with `own`, or OWN_NEGATIVES=1, those of
+    the pairs come first.
+    """
+    path, own = profile.training_file(name or f"neg{neg_num}"), own or profile.own_negatives
 
     def write() -> dict:
         found: Counter[int] = Counter()  # negatives of a query -> queries
 
         def counted() -> Iterator[dict]:
-            rows = training_rows(
-                train, pool, neg_num, profile.instruction, profile.negatives_seed, profile.own_negatives
-            )
+            rows = training_rows(train, pool, neg_num, profile.instruction, profile.negatives_seed, own)
             for row in tqdm(rows, path.name, len(train), unit="row", leave=False, delay=5):
                 found[len(row["neg"])] += 1
                 yield row
@@ -58,7 +63,7 @@ def save_training_set(train: list[dict], pool: list[str], neg_num: int, profile:
         "neg_num": neg_num,
         "INSTRUCTION": profile.instruction,
         "NEGATIVES_SEED": profile.negatives_seed,
-        "OWN_NEGATIVES": profile.own_negatives,
+        "OWN_NEGATIVES": own,
         "code": code_of(__file__),
     }
     made = make(manifest_of(path), made_from, write, [path])
@@ -79,7 +84,10 @@ class TrainingSet(Sequence[dict]):
         another instruction.
         """
         self.path, self.instruction, self.group_size = path, instruction, group_size
-        self.remedy = f"run notebooks/01_build_train_dataset.ipynb with neg_num = {path.stem.rpartition('_')[2]} first"
+        name = path.stem.removeprefix("training_")
+        self.remedy = f"run notebooks/01_build_train_dataset.ipynb with neg_num = {name.removeprefix('neg_')} first"
+        if name in TRAININGS:
+            self.remedy = f"run notebooks/{TRAININGS[name]}.ipynb first"
         self._ids = array("q")  # of each row those of its query, its positives and its negatives
         self._places = array("q")  # of each row where they begin, and where the negatives do
         self._known: dict[int, int] = {}  # hash of a text -> its `text_id`, which takes longer

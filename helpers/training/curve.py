@@ -8,8 +8,9 @@ from pathlib import Path
 
 from transformers import TrainerCallback
 
-from helpers.base import MANIFEST, Profile, UserError, clock, how_to_train, load_profile, neg_num_of
+from helpers.base import MANIFEST, Profile, UserError, clock, how_to_train, load_profile
 from helpers.base.files import write_jsonl, writing
+from helpers.encoding import training_profile
 from helpers.encoding.settings import is_embedder
 from helpers.training.checkpoints import GO_ON, last_whole
 from helpers.training.record import is_running
@@ -85,9 +86,8 @@ def follow(name: str, profile: Profile | None = None) -> None:
     """
     from IPython.display import display
 
-    profile = profile or load_profile()
-    neg_num = neg_num_of(name)
-    folder = profile.tuned_model(neg_num)
+    profile = training_profile(profile or load_profile(), name)
+    folder = profile.tuned_model(name)
     if not (folder / MANIFEST).exists():
         raise UserError(f"Nothing is trained in {folder}; {how_to_train(name)} in a terminal first.")
     picture = display(display_id=True)
@@ -99,7 +99,7 @@ def follow(name: str, profile: Profile | None = None) -> None:
             break
         time.sleep(2)
     if state == "died":
-        log = profile.training_log(neg_num)
+        log = profile.training_log(name)
         lines = log.read_text(encoding="utf8").splitlines()[-12:] if log.exists() else []
         print("The process has died. Its last lines:", *lines, sep="\n")
         print(f"{GO_ON}." if last_whole(folder) else "There is no whole checkpoint; FORCE=1 starts again.")

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from helpers.base import Profile, UserError, read_manifest, shell_lines, switch
+from helpers.base import Profile, UserError, check_name, read_manifest, shell_lines, switch
 from helpers.base.profile import overrides
-from helpers.encoding import base_model
+from helpers.encoding import base_model, training_profile
 from helpers.encoding.encoder import computes_in
 from helpers.evaluation.audit import audit_of, verdict
 from helpers.sampling import EVAL_MANIFEST, TrainingSet
@@ -15,7 +15,7 @@ from helpers.training.held_out import split_held_out
 from helpers.training.record import check_place
 
 
-def prepare(neg_num: int, profile: Profile) -> str:
+def prepare(name: str, profile: Profile) -> str:
     """Check all that a training needs and return the lines that its script sources before it calls torchrun.
 
     They say which settings the environment overrides, and the audit's verdict, which is no reason to stop; they set the
@@ -25,8 +25,9 @@ def prepare(neg_num: int, profile: Profile) -> str:
     Raises UserError: something is missing, wrong, or too small.
     """
     check_trains(profile)
-    rows = TrainingSet(profile.training_file(neg_num), profile.instruction, profile.group_size)
-    model = profile.tuned_model(neg_num)
+    profile = training_profile(profile, check_name(name))
+    rows = TrainingSet(profile.training_file(name), profile.instruction, profile.group_size)
+    model = profile.tuned_model(name)
     refusal = ""
     try:
         if profile.node_rank == 0:  # the machines share the folder, and the first may have begun to fill it
@@ -53,7 +54,7 @@ def prepare(neg_num: int, profile: Profile) -> str:
     overridden = changed and f"{'settings':10} those of {profile.name}, but {changed}"
     said = "\n".join(filter(None, (overridden, changed and profile.own_folders, f"{'audit':10} {audited}")))
     if switch("CHECK"):
-        heading = f"neg{neg_num} of profile {profile.run_name}, into {model}"
+        heading = f"{name} of profile {profile.run_name}, into {model}"
         text = f"{heading}\n{describe(plan, profile, precision, device)}\n{said}{refusal}"
         return f'{shell_lines({"PLAN": text})}\necho "$PLAN"\nexit {2 if refusal else 0}'
     names = ("nnodes", "node_rank", "master_addr", "master_port")
@@ -61,12 +62,12 @@ def prepare(neg_num: int, profile: Profile) -> str:
     values = profile.model_dump(by_alias=True) | {
         "SAID": said,
         "BASE": base_model(profile),
-        "TRAIN_DATA": profile.training_file(neg_num),
+        "TRAIN_DATA": profile.training_file(name),
         "MODEL": model,
-        "LOG": profile.training_log(neg_num),
+        "LOG": profile.training_log(name),
         "MACHINES": machines,
         "OPTIONS": options(profile, precision, device, model),
-        "TENSORBOARD_LOGGING_DIR": profile.output_dir / "tensorboard" / f"neg{neg_num}",
+        "TENSORBOARD_LOGGING_DIR": profile.output_dir / "tensorboard" / name,
     }
     return f'{shell_lines(values)}\nexport TENSORBOARD_LOGGING_DIR\necho "$SAID"'
 
@@ -74,6 +75,12 @@ def prepare(neg_num: int, profile: Profile) -> str:
 def options(profile: Profile, precision: str, device: str, model: Path) -> list[str]:
     """Return the training's flags that not every run has. Raises UserError: RESUME=1, and no checkpoint is whole."""
     flags = f"--save_steps {profile.eval_steps or profile.save_steps}"  # a best step is one that was kept
+    prompt = [
+        "--passage_instruction_for_retrieval",
+        profile.passage_instruction,
+        "--passage_instruction_format",
+        "{}{}",
+    ]
     if device == "the CPU":
         flags += " --use_cpu True"  # without it, several processes would each train alone
     if precision != "fp32":
@@ -83,11 +90,12 @@ def options(profile: Profile, precision: str, device: str, model: Path) -> list[
     if profile.eval_steps:
         flags += f" --eval_strategy steps --eval_steps {profile.eval_steps} --load_best_model_at_end True"
         flags += " --metric_for_best_model ndcg@10 --greater_is_better True"
+    words = flags.split() + (prompt if profile.passage_instruction else [])
     if not (switch("RESUME") and model.exists()):
-        return flags.split()
+        return words
     if (checkpoint := last_whole(model)) is None:
         raise UserError(f"{model} has no whole checkpoint to go on from; start again with FORCE=1.")
-    return [*flags.split(), "--resume_from_checkpoint", str(checkpoint)]
+    return [*words, "--resume_from_checkpoint", str(checkpoint)]
 
 
 def check_machine(profile: Profile) -> tuple[str, str]:

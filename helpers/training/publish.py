@@ -4,7 +4,8 @@ from httpx2 import HTTPError
 from huggingface_hub import HfApi
 from huggingface_hub.utils import HFValidationError, filter_repo_objects, validate_repo_id
 
-from helpers.base import MANIFEST, Profile, UserError, how_to_train, neg_num_of
+from helpers.base import MANIFEST, Profile, UserError, how_to_train
+from helpers.encoding import training_profile
 from helpers.encoding.settings import is_embedder
 
 LEFT_OUT = ["checkpoint-*", MANIFEST, "loss.jsonl", ".*"]  # of the training, not of the model
@@ -16,7 +17,7 @@ def publish(name: str, repo: str, profile: Profile, pushed: bool) -> None:
     The repository is made, private, if it is not there, and gets the files in one commit.
     Raises UserError: no such model, no such name, or the Hub is out of reach or refuses.
     """
-    folder = profile.tuned_model(neg_num_of(name))
+    folder = training_profile(profile, name).tuned_model(name)
     try:
         validate_repo_id(repo)
     except HFValidationError as error:

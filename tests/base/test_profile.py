@@ -28,7 +28,7 @@ def test_msmarco_is_the_article():
     assert (profile.group_size, profile.batch_size, profile.epochs) == (8, 4, 3)
     assert (profile.learning_rate, profile.temperature, profile.warmup, profile.precision) == (1e-5, 0.02, 0.1, "fp16")
     assert profile.instruction == "Represent this sentence for searching relevant passages: "
-    assert profile.tuned_model(10) == ROOT / "output/msmarco/bert-base-uncased_neg10"
+    assert profile.tuned_model("neg10") == ROOT / "output/msmarco/bert-base-uncased_neg10"
 
 
 def test_environment_overrides_a_key():
@@ -89,7 +89,9 @@ def test_other_base_models_in_the_environment_have_other_names(tmp_path):
     ]  # fmt: skip
     assert found[-1] == f"{found[1]}-first2"
     profile = load_profile("msmarco", given[0])
-    assert profile.tuned_model(10) == ROOT / "output/msmarco" / f"{found[1]}_neg10"  # the data are those of the profile
+    assert (
+        profile.tuned_model("neg10") == ROOT / "output/msmarco" / f"{found[1]}_neg10"
+    )  # the data are those of the profile
 
 
 def test_what_a_profile_says_itself_is_in_no_suffix(make_profile, tmp_path):

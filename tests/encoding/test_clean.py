@@ -73,7 +73,7 @@ def test_vectors_of_a_model_that_is_trained_again_or_gone_go(profile, capsys):
     eval_set = save_eval_set(PAIRS[:3], PAIRS, profile)
     kept, lost = encode(profile, eval_set), set()
     for number in (10, 50):
-        folder = profile.tuned_model(number)
+        folder = profile.tuned_model(f"neg{number}")
         folder.mkdir(parents=True)
         write_embedder(Path(profile.base_model), folder, EmbedderSettings("mine", folder, "cls", "", "", 9, 9))
         double(folder / "model.safetensors", number)
@@ -81,8 +81,8 @@ def test_vectors_of_a_model_that_is_trained_again_or_gone_go(profile, capsys):
         lost.add(Path(vectors.filename))
     clean(profile, remove=True)
     assert kept | lost <= files(profile)  # both are there
-    shutil.rmtree(profile.tuned_model(50))
-    double(profile.tuned_model(10) / "model.safetensors")
+    shutil.rmtree(profile.tuned_model("neg50"))
+    double(profile.tuned_model("neg10") / "model.safetensors")
     capsys.readouterr()
     clean(profile, remove=True)
     assert capsys.readouterr().out.splitlines()[-1].startswith("2 files of vectors ")

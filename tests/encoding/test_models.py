@@ -63,7 +63,7 @@ def test_another_model_of_the_same_name_is_cut_anew(make_profile, tiny_bert, cer
         same_name = shutil.copytree(base, tmp_path / base.name / "model")
         profile = make_profile(BASE_MODEL=same_name, BASE_LAYERS=1)
         folders.append(base_model(profile))
-        models_of.add(profile.tuned_model(10))
+        models_of.add(profile.tuned_model("neg10"))
     assert len(models_of) == 2
     configs = [json.loads((folder / "config.json").read_text())["hidden_dropout_prob"] for folder in folders]
     assert configs == [0.1, 0.0]

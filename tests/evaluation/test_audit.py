@@ -34,7 +34,7 @@ def profile(make_profile, tiny_bert):
 
 
 def audited(rows, eval_set, profile):
-    path = write_jsonl(profile.training_file(10), rows)
+    path = write_jsonl(profile.training_file("neg10"), rows)
     return audit(TrainingSet(path, profile.instruction), eval_set, profile)
 
 
@@ -187,7 +187,7 @@ def test_the_first_step_of_a_warm_up_moves_no_weight():
 
 
 def test_settings_are_told_without_another_audit(profile, make_profile, capsys):
-    rows = TrainingSet(write_jsonl(profile.training_file(10), make_rows(20, 10)), profile.instruction)
+    rows = TrainingSet(write_jsonl(profile.training_file("neg10"), make_rows(20, 10)), profile.instruction)
     save_eval_set(*[[{"id": "e", "query": "q", "positive": [APART[0]]}]] * 2, profile)
     given = {"BASE_MODEL": profile.base_model, "BASE_LAYERS": 0, "INSTRUCTION": "ask: ", "PASSAGE_MAX_LEN": 24}
     assert "steps at learning rate 0" not in harmful(audit_of(rows, profile))
@@ -267,8 +267,8 @@ def test_what_is_on_disk_is_audited_once(profile, monkeypatch, capsys):
     from helpers.evaluation import audit as module
 
     rows = make_rows(20, 10)
-    write_jsonl(profile.training_file(10), rows)
-    write_jsonl(profile.training_file(5), [row | {"neg": row["neg"][:5]} for row in rows])
+    write_jsonl(profile.training_file("neg10"), rows)
+    write_jsonl(profile.training_file("neg5"), [row | {"neg": row["neg"][:5]} for row in rows])
     evaluation = [{"id": "e", "query": "q", "positive": rows[0]["pos"]}]
     save_eval_set(evaluation, evaluation, profile)
     found = audits(profile)
@@ -280,19 +280,19 @@ def test_what_is_on_disk_is_audited_once(profile, monkeypatch, capsys):
     monkeypatch.setattr(module, "audit", lambda rows, *others: asked.append(rows.path) or audit(rows, *others))
     assert audits(profile) == found
     assert not asked
-    write_jsonl(profile.training_file(5), rows[:9])
+    write_jsonl(profile.training_file("neg5"), rows[:9])
     assert audits(profile)["training_neg_5"] != found["training_neg_5"]
-    assert asked == [profile.training_file(5)]
+    assert asked == [profile.training_file("neg5")]
     assert "training_neg_5.audit.json is made again: it was made from other training set.\n" in capsys.readouterr().out
     save_eval_set(evaluation, evaluation + [{"id": "t", "query": "r", "positive": ["one more"]}], profile)
-    audit_of(TrainingSet(profile.training_file(10), profile.instruction), profile)
+    audit_of(TrainingSet(profile.training_file("neg10"), profile.instruction), profile)
     assert "it was made from other evaluation set.\n" in capsys.readouterr().out
 
 
 def test_an_audit_is_made_again_when_what_it_is_made_from_is_another(
     profile, make_profile, tmp_path, capsys, monkeypatch
 ):
-    rows = TrainingSet(write_jsonl(profile.training_file(10), make_rows(20, 10)), profile.instruction)
+    rows = TrainingSet(write_jsonl(profile.training_file("neg10"), make_rows(20, 10)), profile.instruction)
     evaluation = [{"id": "e", "query": "q", "positive": rows[0]["pos"]}]
     save_eval_set(evaluation, evaluation, profile)
     model = shutil.copytree(profile.base_model, tmp_path / "model")
@@ -314,7 +314,7 @@ def test_an_audit_is_made_again_when_what_it_is_made_from_is_another(
 
 
 def test_a_copy_of_a_training_set_is_no_training_set(profile):
-    path = write_jsonl(profile.training_file(10), make_rows(20, 10))
+    path = write_jsonl(profile.training_file("neg10"), make_rows(20, 10))
     evaluation = [{"id": "e", "query": "q", "positive": ["banel derak"]}]
     save_eval_set(evaluation, evaluation, profile)
     shutil.copy(path, path.with_name("training_neg_10_old.json"))
@@ -325,9 +325,9 @@ def test_the_audit_is_of_the_rows_that_were_read(profile):
     rows = make_rows(20, 10)
     evaluation = [{"id": "e", "query": "q", "positive": rows[0]["pos"]}]
     save_eval_set(evaluation, evaluation, profile)
-    read = TrainingSet(write_jsonl(profile.training_file(10), rows[1:]), profile.instruction)
-    profile.training_file(10).unlink()  # as `replace` does
-    write_jsonl(profile.training_file(10), rows)
+    read = TrainingSet(write_jsonl(profile.training_file("neg10"), rows[1:]), profile.instruction)
+    profile.training_file("neg10").unlink()  # as `replace` does
+    write_jsonl(profile.training_file("neg10"), rows)
     before = audit_of(read, profile)
     assert {finding.what: finding.count for finding in before}["evaluation positives trained on as positives"] == 0
     after = audits(profile)["training_neg_10"]

@@ -41,7 +41,7 @@ def models(make_profile, tiny_bert, tiny_embedder, tmp_path):
     given = {"BASE_MODEL": base, "BASE_LAYERS": 0, "REFERENCE_MODEL": reference, "PASSAGE_MAX_LEN": 24}
     profile = make_profile(**given)
     for number in (10, 50, 100):
-        folder = profile.tuned_model(number)
+        folder = profile.tuned_model(f"neg{number}")
         folder.mkdir(parents=True)
         write_embedder(base, folder, EmbedderSettings("tuned", folder, "mean", "ask: ", "", 24, 24))
     return lambda **settings: make_profile(**given | settings)
@@ -151,8 +151,8 @@ def test_a_result_is_of_the_weights_that_it_was_measured_with(models, capsys):
 
 def test_a_model_that_was_trained_on_other_rows_is_left_out(models, capsys):
     profile = models()
-    path = write_jsonl(profile.training_file(10), make_rows(20, 10))
-    folder = profile.tuned_model(10)
+    path = write_jsonl(profile.training_file("neg10"), make_rows(20, 10))
+    folder = profile.tuned_model("neg10")
     made_from = {"training set": file_fingerprint(path), "base model": model_fingerprint(base_model(profile))}
     write_json(folder / MANIFEST, {"made_from": made_from | {"--seed": "1"}})
     save("neg10", profile)
@@ -252,10 +252,10 @@ def test_what_is_not_whole_is_left_out(series, capsys, kind, how, name):
 
 def test_results_of_a_model_that_is_not_there_are_left_out(series, capsys):
     profile = series()
-    (profile.tuned_model(100) / "modules.json").unlink()  # it is being trained
+    (profile.tuned_model("neg100") / "modules.json").unlink()  # it is being trained
     names, [said] = shown(profile, capsys)
     assert names == less("neg100")
-    assert said.startswith(f"Left out: neg100: There is no finished model in {profile.tuned_model(100)}; copy ")
+    assert said.startswith(f"Left out: neg100: There is no finished model in {profile.tuned_model('neg100')}; copy ")
     other = series(BASE_MODEL=profile.reference_model)
     names, said = shown(other, capsys)
     assert names == ["bm25", "reference"]

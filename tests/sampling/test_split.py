@@ -112,12 +112,12 @@ def pairs():
 def test_training_file(make_profile, pairs):
     profile = make_profile()
     said = save_training_set(pairs, negative_pool(pairs, []), 5, profile)
-    saved = [json.loads(line) for line in profile.training_file(5).read_text().splitlines()]
+    saved = [json.loads(line) for line in profile.training_file("neg5").read_text().splitlines()]
     assert saved == list(training_rows(pairs, negative_pool(pairs, []), 5, profile.instruction, profile.negatives_seed))
     assert list(saved[0]) == ["query", "pos", "neg", "id", "prompt"]
     assert saved[0]["prompt"] == profile.instruction
     assert said == "ft_data/test/training_neg_5.json: 12 queries with 5 negatives each, 0.0 MB"
-    read = TrainingSet(profile.training_file(5), profile.instruction, 6)
+    read = TrainingSet(profile.training_file("neg5"), profile.instruction, 6)
     assert list(read) == saved
     for number, row in enumerate(saved):
         query, positives, negatives = read.ids(number)
@@ -130,7 +130,7 @@ def test_training_file(make_profile, pairs):
 def test_a_training_file_is_made_again_when_something_else_is_asked_for(make_profile, pairs, capsys, monkeypatch):
     pool = negative_pool(pairs, [])
     said = save_training_set(pairs, pool, 5, make_profile())
-    path = make_profile().training_file(5)
+    path = make_profile().training_file("neg5")
     before, time = path.read_bytes(), path.stat().st_mtime_ns
     assert save_training_set(pairs, pool, 5, make_profile(BATCH_SIZE=3)) == said
     assert path.stat().st_mtime_ns == time
@@ -157,5 +157,5 @@ def test_a_short_list_is_said_not_filled(make_profile):
     pairs = pairs_of([["a"], ["b", "c"], ["d"]])
     profile = make_profile(NEGATIVES_SEED=1)
     said = save_training_set(pairs, negative_pool(pairs, []), 3, profile)
-    assert [len(row["neg"]) for row in TrainingSet(profile.training_file(3), profile.instruction)] == [3, 2, 3]
+    assert [len(row["neg"]) for row in TrainingSet(profile.training_file("neg3"), profile.instruction)] == [3, 2, 3]
     assert "1 of them have fewer than 3 negatives, the fewest 2" in said

@@ -37,7 +37,7 @@ def trained(make_profile, tiny_embedder, tmp_path, monkeypatch):
     """A finished model as a training leaves it."""
     monkeypatch.setattr("helpers.training.card.ROOT", tmp_path)
     profile = make_profile(BASE_MODEL="someone/tiny-bert", BASE_LAYERS=0, INSTRUCTION="ask: ")
-    folder = profile.tuned_model(10)
+    folder = profile.tuned_model("neg10")
     folder.parent.mkdir(parents=True)
     shutil.copytree(tiny_embedder, folder)
     command = ["--output_dir", str(folder), "--model_name_or_path", "/somewhere/else/tiny-bert"]
@@ -53,7 +53,7 @@ def trained(make_profile, tiny_embedder, tmp_path, monkeypatch):
 def test_the_card(trained):
     from huggingface_hub import ModelCard
 
-    folder = trained.tuned_model(10)
+    folder = trained.tuned_model("neg10")
     write_card(folder, trained, FLAGS)
     assert "Not measured yet" in (folder / "README.md").read_text()
     settings, qrels = read_embedder("tiny", folder), {"q1": {"d1": 1}, "q2": {"d2": 1}}
@@ -96,7 +96,7 @@ def test_publish(trained, monkeypatch, capsys):
             return type("Commit", (), {"commit_url": "https://hub/commit/1"})
 
     monkeypatch.setattr("helpers.training.publish.HfApi", Client)
-    write_card(trained.tuned_model(10), trained, FLAGS)
+    write_card(trained.tuned_model("neg10"), trained, FLAGS)
     publish("neg10", "me/mine", trained, pushed=False)
     said = capsys.readouterr().out
     assert calls == []
@@ -133,7 +133,7 @@ def test_a_hub_that_does_not_answer_is_one_sentence(project, tiny_embedder, tmp_
     pairs.touch()
     settings = {"PROFILE": "test", "DATASET": str(pairs), "BASE_MODEL": str(tiny_embedder), "BASE_LAYERS": "0"}
     profile = load_profile(environ=settings)
-    shutil.copytree(tiny_embedder, project / "output" / profile.run_name / profile.tuned_model(10).name)
+    shutil.copytree(tiny_embedder, project / "output" / profile.run_name / profile.tuned_model("neg10").name)
     closed = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": 0, "HF_TOKEN": "hf_token"}
     done = run_python(project, "-m", "helpers", "publish", "neg10", "you/model", "--push", **settings, **closed)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr

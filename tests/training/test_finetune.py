@@ -35,7 +35,7 @@ class Run:
         self.data = project / "ft_data" / self.profile.run_name / "training_neg_10.json"
         write_jsonl(self.data, make_rows(40, 10))
         self.output = project / "output" / self.profile.run_name
-        self.folder = self.output / self.profile.tuned_model(10).name
+        self.folder = self.output / self.profile.tuned_model("neg10").name
 
     def bash(self, **more):
         return run_bash(self.script, **self.settings | more)
@@ -304,7 +304,7 @@ def test_scripts_started_at_once(new_run, tiny_bert):
     statuses = [process.returncode for process in processes]
     assert sorted(statuses[:2]) == [0, 2], errors
     assert statuses[2] == 0, errors
-    folders = [run.output / run.profile.tuned_model(neg_num).name for neg_num in (10, 50)]
+    folders = [run.output / run.profile.tuned_model(f"neg{neg_num}").name for neg_num in (10, 50)]
     refusal = errors[statuses.index(2)]
     assert (refusal.startswith(f"error: {folders[0]} "), len(refusal.splitlines())) == (True, 1)
     log = (run.output / "finetune_neg10.log").read_text()

@@ -219,7 +219,7 @@ def test_follow_until_the_end(make_profile, tiny_bert, monkeypatch, capsys, endi
     with pytest.raises(UserError):
         follow("raw", profile)
 
-    folder = profile.tuned_model(10)
+    folder = profile.tuned_model("neg10")
     folder.mkdir(parents=True)
     script = "import sys, pathlib; from helpers.training.record import take_place\n"
     script += "lock = take_place(pathlib.Path(sys.argv[1])); print('taken', flush=True); sys.stdin.read()"
@@ -227,7 +227,7 @@ def test_follow_until_the_end(make_profile, tiny_bert, monkeypatch, capsys, endi
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "taken\n"
     write_json(folder / MANIFEST, make_record(str(tiny_bert), "", 1) | {"pid": process.pid})
-    profile.training_log(10).write_text("".join(f"line {n}\n" for n in range(30)))
+    profile.training_log("neg10").write_text("".join(f"line {n}\n" for n in range(30)))
 
     def pause(seconds):
         with loss_file(folder).open("a") as file:

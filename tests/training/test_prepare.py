@@ -55,7 +55,7 @@ ROW = make_rows(8, 7)[0]
     ],
 )
 def test_a_row_that_is_not_sound_is_named(profile, line, sentence):
-    path = write_jsonl(profile.training_file(10), [ROW])
+    path = write_jsonl(profile.training_file("neg10"), [ROW])
     with path.open("a") as file:
         file.write(line + "\n")
     with pytest.raises(UserError, match=sentence) as error:
@@ -65,7 +65,7 @@ def test_a_row_that_is_not_sound_is_named(profile, line, sentence):
 
 
 def test_files_that_are_no_training_set(profile):
-    path = profile.training_file(10)
+    path = profile.training_file("neg10")
     path.parent.mkdir(parents=True)
     for content, sentence in (
         (json.dumps(ROW | {"query": "caf\xe9"}, ensure_ascii=False).encode("latin-1"), "line 1: not text in UTF-8"),
@@ -83,7 +83,7 @@ def test_files_that_are_no_training_set(profile):
 
 
 def test_a_model_in_the_way(profile, monkeypatch):
-    folder = profile.tuned_model(10)
+    folder = profile.tuned_model("neg10")
     check_place(folder)
     folder.mkdir(parents=True)
     check_place(folder)
@@ -107,18 +107,18 @@ def test_a_model_in_the_way(profile, monkeypatch):
 
 
 def test_a_training_that_runs_is_never_touched(profile, tiny_bert, monkeypatch):
-    lock = take_place(profile.tuned_model(10))
-    write_json(profile.tuned_model(10) / MANIFEST, make_record(str(tiny_bert), "", 1))  # of this very process
+    lock = take_place(profile.tuned_model("neg10"))
+    write_json(profile.tuned_model("neg10") / MANIFEST, make_record(str(tiny_bert), "", 1))  # of this very process
     monkeypatch.setenv("FORCE", "1")
     with pytest.raises(UserError, match=f"is being trained by process {os.getpid()} on "):
-        check_place(profile.tuned_model(10))
+        check_place(profile.tuned_model("neg10"))
     lock.release()
-    check_place(profile.tuned_model(10))
+    check_place(profile.tuned_model("neg10"))
 
 
 def test_one_training_at_a_time_has_a_folder_and_force_empties_it(profile, monkeypatch):
     """Also with another base model, since the log is one; and the lock goes with a process that is killed."""
-    folder, other = profile.tuned_model(10), profile.model_copy(update={"base_layers": 1}).tuned_model(10)
+    folder, other = profile.tuned_model("neg10"), profile.model_copy(update={"base_layers": 1}).tuned_model("neg10")
     script = "import sys, pathlib; from helpers.training.record import take_place\n"
     script += "lock = take_place(pathlib.Path(sys.argv[1])); print('taken', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", script, str(other)]
@@ -148,7 +148,7 @@ def test_a_file_system_without_locks_is_said_and_no_obstacle(profile, tiny_bert,
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    folder = profile.tuned_model(10)
+    folder = profile.tuned_model("neg10")
     take_place(folder)
     assert "do not start a script twice" in capsys.readouterr().err
     monkeypatch.setenv("FORCE", "1")
@@ -167,14 +167,14 @@ def sourced(lines, *names):
 
 def test_the_script_is_told_what_it_needs(make_profile, tiny_bert):
     profile = make_profile(BASE_MODEL=tiny_bert, **SETTINGS, GRAD_CACHE=4, EVAL_STEPS=3)
-    write_jsonl(profile.training_file(10), make_rows(20, 10))
-    audited, *values = sourced(prepare(10, profile), "INSTRUCTION", "MODEL", "MACHINES", "OPTIONS")
+    write_jsonl(profile.training_file("neg10"), make_rows(20, 10))
+    audited, *values = sourced(prepare("neg10", profile), "INSTRUCTION", "MODEL", "MACHINES", "OPTIONS")
     assert audited.startswith("audit      left out: ")
     options = "--save_steps 3 --use_cpu True --sub_batch_size 4 --eval_strategy steps --eval_steps 3 "
     options += "--load_best_model_at_end True --metric_for_best_model ndcg@10 --greater_is_better True"
-    assert values == ["ask: ", str(profile.tuned_model(10)), "--standalone", *options.split()]
+    assert values == ["ask: ", str(profile.tuned_model("neg10")), "--standalone", *options.split()]
     two = profile.model_copy(update={"nnodes": 2, "node_rank": 1, "grad_cache": 0, "eval_steps": 0})
-    _, *values = sourced(prepare(10, two), "MACHINES", "OPTIONS")
+    _, *values = sourced(prepare("neg10", two), "MACHINES", "OPTIONS")
     assert " ".join(values) == (
         f"--nnodes=2 --node_rank=1 --master_addr={profile.master_addr} --master_port={profile.master_port} "
         f"--save_steps {profile.save_steps} --use_cpu True"
@@ -182,53 +182,53 @@ def test_the_script_is_told_what_it_needs(make_profile, tiny_bert):
 
 
 def test_a_resume_without_a_whole_checkpoint_is_one_sentence(profile, tiny_bert, monkeypatch):
-    write_jsonl(profile.training_file(10), make_rows(20, 10))
-    (profile.tuned_model(10) / "checkpoint-4").mkdir(parents=True)
-    write_json(profile.tuned_model(10) / MANIFEST, make_record(str(tiny_bert), "", 1))
+    write_jsonl(profile.training_file("neg10"), make_rows(20, 10))
+    (profile.tuned_model("neg10") / "checkpoint-4").mkdir(parents=True)
+    write_json(profile.tuned_model("neg10") / MANIFEST, make_record(str(tiny_bert), "", 1))
     monkeypatch.setenv("RESUME", "1")
     with pytest.raises(UserError, match="neg10 has no whole checkpoint to go on from; start again with FORCE=1"):
-        prepare(10, profile)
-    mark_whole(profile.tuned_model(10) / "checkpoint-4")
-    assert sourced(prepare(10, profile), "OPTIONS")[-1] == str(profile.tuned_model(10) / "checkpoint-4")
+        prepare("neg10", profile)
+    mark_whole(profile.tuned_model("neg10") / "checkpoint-4")
+    assert sourced(prepare("neg10", profile), "OPTIONS")[-1] == str(profile.tuned_model("neg10") / "checkpoint-4")
 
 
 def test_nothing_is_touched_before_the_training(profile, monkeypatch):
-    folder = profile.tuned_model(10)
+    folder = profile.tuned_model("neg10")
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
-    path = write_jsonl(profile.training_file(10), make_rows(20, 10))
+    path = write_jsonl(profile.training_file("neg10"), make_rows(20, 10))
     with pytest.raises(UserError):
-        prepare(10, profile)
+        prepare("neg10", profile)
     monkeypatch.setenv("FORCE", "1")
     write_jsonl(path, [ROW | {"neg": []}])
     with pytest.raises(UserError):
-        prepare(10, profile)
+        prepare("neg10", profile)
     write_jsonl(path, make_rows(20, 10))
     monkeypatch.setenv("EPOCHS", "2")
-    assert sourced(prepare(10, profile))[0] == "settings   those of test, but EPOCHS=2"
+    assert sourced(prepare("neg10", profile))[0] == "settings   those of test, but EPOCHS=2"
     monkeypatch.setenv("CHECK", "1")
-    said = sourced(f"{prepare(10, profile)}\necho not reached")
+    said = sourced(f"{prepare('neg10', profile)}\necho not reached")
     assert any(line.startswith("negatives  31 a query") for line in said)
     assert said[-1].startswith("audit ")
     monkeypatch.setenv("CHECK", "0")
-    prepare(10, profile)
+    prepare("neg10", profile)
     assert (folder / "config.json").exists()
 
 
 def test_rows_too_few_to_score_checkpoints_train_without(make_profile, tiny_bert, monkeypatch, capsys):
     profile = make_profile(BASE_MODEL=tiny_bert, EVAL_STEPS=5, **SETTINGS)
     rows = make_rows(20, 10)
-    write_jsonl(profile.training_file(10), rows)
+    write_jsonl(profile.training_file("neg10"), rows)
     monkeypatch.setenv("CHECK", "1")
-    assert "examples   18 queries, 2 more held out to score every 5 steps" in prepare(10, profile)
-    write_jsonl(profile.training_file(10), rows[:9])
-    assert "examples   9 queries\n" in prepare(10, profile)
+    assert "examples   18 queries, 2 more held out to score every 5 steps" in prepare("neg10", profile)
+    write_jsonl(profile.training_file("neg10"), rows[:9])
+    assert "examples   9 queries\n" in prepare("neg10", profile)
     assert capsys.readouterr().out.startswith("held out   nothing: 9 training queries are too few")
-    write_jsonl(profile.training_file(10), make_rows(11, 10))  # each has all the others; one of them is held out
-    assert "examples   11 queries\n" in prepare(10, profile.model_copy(update={"group_size": 11}))
+    write_jsonl(profile.training_file("neg10"), make_rows(11, 10))  # each has all the others; one of them is held out
+    assert "examples   11 queries\n" in prepare("neg10", profile.model_copy(update={"group_size": 11}))
     assert "nothing: 11 training queries" in capsys.readouterr().out
     monkeypatch.delenv("CHECK")
-    assert "--eval_strategy" not in prepare(10, profile.model_copy(update={"group_size": 11}))
+    assert "--eval_strategy" not in prepare("neg10", profile.model_copy(update={"group_size": 11}))
 
 
 def test_what_is_held_out_hangs_on_the_seed_of_the_training_alone(make_profile, tmp_path):
@@ -243,10 +243,10 @@ def test_what_is_held_out_hangs_on_the_seed_of_the_training_alone(make_profile, 
 def test_the_audit_is_told_before_a_training(profile):
     """It is kept beside the training set until that or the evaluation set is another."""
     rows = make_rows(20, 10)
-    path, kept = write_jsonl(profile.training_file(10), rows), profile.data_dir / "training_neg_10.audit.json"
+    path, kept = write_jsonl(profile.training_file("neg10"), rows), profile.data_dir / "training_neg_10.audit.json"
 
     def told():
-        return sourced(prepare(10, profile))[0], kept.stat().st_mtime_ns
+        return sourced(prepare("neg10", profile))[0], kept.stat().st_mtime_ns
 
     def save(positive):
         apart = [f"apart from all {i}" for i in range(9)]  # fewer than ten passages would not do
@@ -268,14 +268,14 @@ def test_the_audit_is_told_before_a_training(profile):
 
 
 def test_an_evaluation_set_that_is_not_whole_is_not_audited(profile):
-    write_jsonl(profile.training_file(10), make_rows(20, 10))
+    write_jsonl(profile.training_file("neg10"), make_rows(20, 10))
     evaluation = [{"id": "e", "query": "q", "positive": ["apart from all"]}]
     save_eval_set(evaluation, evaluation, profile)
     (profile.data_dir / "corpus.jsonl").write_text('{"id": "d1", "text": "half')
-    assert sourced(prepare(10, profile))[0].startswith("audit      left out: there is no evaluation set yet")
+    assert sourced(prepare("neg10", profile))[0].startswith("audit      left out: there is no evaluation set yet")
     save_eval_set(evaluation, evaluation, profile)
     (profile.data_dir / EVAL_MANIFEST).unlink()
-    assert sourced(prepare(10, profile))[0].startswith("audit      left out: there is no evaluation set yet")
+    assert sourced(prepare("neg10", profile))[0].startswith("audit      left out: there is no evaluation set yet")
 
 
 @pytest.mark.parametrize("layers", [1, 0])
@@ -286,26 +286,26 @@ def test_a_model_is_not_taken_for_that_of_another_base_of_the_same_name(
     folders = [shutil.copytree(base, tmp_path / owner / "m") for base, owner in ((tiny_bert, "a"), (certain_bert, "b"))]
     one, other = (make_profile(**SETTINGS | {"BASE_MODEL": folder, "BASE_LAYERS": layers}) for folder in folders)
     assert one.data_dir == other.data_dir
-    write_jsonl(one.training_file(10), make_rows(20, 10))
+    write_jsonl(one.training_file("neg10"), make_rows(20, 10))
     for profile, folder in zip((one, other), folders, strict=True):
         config, cut = (json.loads((place / "config.json").read_text()) for place in (folder, base_model(profile)))
         assert cut["hidden_dropout_prob"] == config["hidden_dropout_prob"]
         assert cut["num_hidden_layers"] == (layers or 2)
     assert len({base_model(profile) for profile in (one, other)}) == 2
-    tuned = shutil.copytree(tiny_embedder, one.tuned_model(10))
-    write_json(tuned / MANIFEST, make_record(str(base_model(one)), file_fingerprint(one.training_file(10)), 1))
+    tuned = shutil.copytree(tiny_embedder, one.tuned_model("neg10"))
+    write_json(tuned / MANIFEST, make_record(str(base_model(one)), file_fingerprint(one.training_file("neg10")), 1))
     (tuned / "checkpoint-4").mkdir()
     mark_whole(tuned / "checkpoint-4")
     assert embedder_settings(one, "neg10").folder == tuned
     with pytest.raises(UserError, match="There is no finished model in .*/m-[0-9a-f]{6}(-first1)?_neg10; run bash"):
         embedder_settings(other, "neg10")
     with pytest.raises(UserError, match="holds the model of an earlier run"):
-        prepare(10, one)
-    assert sourced(prepare(10, other), "MODEL")[-1] == str(other.tuned_model(10))
+        prepare("neg10", one)
+    assert sourced(prepare("neg10", other), "MODEL")[-1] == str(other.tuned_model("neg10"))
     monkeypatch.setenv("RESUME", "1")
-    assert "--resume_from_checkpoint" in prepare(10, one)
-    assert "--resume_from_checkpoint" not in prepare(10, other)
-    assert not other.tuned_model(10).exists()
+    assert "--resume_from_checkpoint" in prepare("neg10", one)
+    assert "--resume_from_checkpoint" not in prepare("neg10", other)
+    assert not other.tuned_model("neg10").exists()
 
 
 def test_the_machine_has_what_is_asked_for(make_profile, monkeypatch):
@@ -347,11 +347,11 @@ def test_the_plan(make_profile, tiny_bert, settings, expected):
 
 
 def test_a_length_beyond_the_models_positions_is_told_before_a_training(profile, monkeypatch):
-    write_jsonl(profile.training_file(10), make_rows(20, 10))
+    write_jsonl(profile.training_file("neg10"), make_rows(20, 10))
     for check in ("1", "0"):
         monkeypatch.setenv("CHECK", check)
         with pytest.raises(UserError, match="PASSAGE_MAX_LEN=65: tiny-bert.* has positions for 64 tokens; set at most"):
-            prepare(10, profile.model_copy(update={"passage_max_len": 65}))
+            prepare("neg10", profile.model_copy(update={"passage_max_len": 65}))
 
 
 def test_tokens_and_memory_by_hand(make_profile, tiny_bert):
@@ -399,13 +399,13 @@ def test_activations_are_those_that_autograd_keeps():
 def test_a_small_disk_is_noticed(make_profile, tiny_bert, tmp_path):
     """A real file system of 1 MB, where mounts are allowed."""
     profile = make_profile(BASE_MODEL=tiny_bert, **SETTINGS)
-    write_jsonl(profile.training_file(10), make_rows(20, 10))
+    write_jsonl(profile.training_file("neg10"), make_rows(20, 10))
     profile.output_dir.mkdir(parents=True)
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(profile.output_dir)]
     if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounts are not allowed here")
     try:
         with pytest.raises(UserError, match="GB free, but the training writes about .* GB; free some space"):
-            prepare(10, profile)
+            prepare("neg10", profile)
     finally:
         subprocess.run(["umount", str(profile.output_dir)], check=True)
