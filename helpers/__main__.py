@@ -87,7 +87,7 @@ def documents(folder: Path, out: Path) -> None:
 @door.command()
 def clean(yes: Annotated[bool, typer.Option("--yes", help="Remove them.")] = False) -> None:
     """List vectors whose model or texts are gone."""
-    from helpers.encoding.clean import clean
+    from helpers.encoding.encoder import clean
 
     clean(load_profile(), yes)
 

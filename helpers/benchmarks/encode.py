@@ -30,7 +30,7 @@ def encoders(settings: EmbedderSettings, profile: Profile) -> dict[str, Encode]:
     prompt, max_len = settings.passage_instruction, settings.passage_max_len
     return {
         "ours": lambda texts: ours.encode([prompt + text for text in texts], max_len),
-        "FlagEmbedding": flag.encode_corpus,
+        "FlagEmbedding": lambda texts: flag.encode([prompt + text for text in texts], max_length=max_len),
         "sentence-transformers": lambda texts: sbert.encode_document(texts, normalize_embeddings=True),
     }
 
@@ -41,11 +41,9 @@ def measure(ways: dict[str, Encode], texts: list[str], rounds: int = ROUNDS) -> 
     Return the seconds of each round, by way, and the largest difference of any number of any vector from ours.
     """
     vectors = {name: np.asarray(way(texts), np.float32) for name, way in ways.items()}  # also a round that is not timed
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            seconds[name].append(timed(way, texts)[1])
-    return seconds, max(float(abs(other - vectors["ours"]).max()) for other in vectors.values())
+    laps = [{name: timed(way, texts)[1] for name, way in ways.items()} for _ in range(rounds)]
+    difference = max(float(abs(other - vectors["ours"]).max()) for other in vectors.values())
+    return {name: [lap[name] for lap in laps] for name in ways}, difference
 
 
 def token_operations(settings: EmbedderSettings, tokens: float) -> float:
