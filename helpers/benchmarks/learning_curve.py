@@ -65,8 +65,8 @@ class Curve:
         changes = {"PROFILE": self.profile.name, "EPOCHS": epochs, "TRAINING_SEED": point["seed"]}
         with passing_profile(part, **changes, **ANEW) as (own, environ):
             save_training_set(part, negative_pool(part, self.evaluation), NEG_NUM, own)
-            command = ["bash", str(ROOT / f"finetune_neg{NEG_NUM}.sh")]
-            done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+            script = ROOT / f"finetune_neg{NEG_NUM}.sh"
+            done = subprocess.run(["bash", script], env=environ, capture_output=True, text=True, check=False)
             if done.returncode:
                 reason = (done.stderr.strip() or done.stdout.strip()).rpartition("\n")[2]
                 raise UserError(f"The training on {len(part)} pairs failed: {reason}")

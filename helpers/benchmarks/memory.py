@@ -43,10 +43,7 @@ def peak_memory() -> int:
 
 
 def search(count: int) -> tuple[int, int]:
-    """Write `count` random vectors to disk and search them exactly; print seconds and memory.
-
-    Return the bytes on disk and those by which the peak of this process's memory has grown.
-    """
+    """Search `count` random vectors on disk and print how; return their bytes, and by how many the peak has grown."""
     queries, before = next(random_blocks(QUERIES, seed=1)), peak_memory()
     with TemporaryDirectory() as folder:
         path = Path(folder) / "vectors.npy"

@@ -59,15 +59,11 @@ def load_model(settings: EmbedderSettings, precision: str = "fp32"):
     from FlagEmbedding.inference.embedder.encoder_only.base import BaseEmbedder
 
     transformers.utils.logging.disable_progress_bar()  # the reading of weights takes a moment
+    device = "cuda:0" if torch.cuda.is_available() else "cpu"  # what the scripts train on
+    half = {"use_fp16": precision == "fp16", "use_bf16": precision == "bf16"}
     with loading(settings.folder):
-        model = BaseEmbedder(
-            str(settings.folder),
-            use_fp16=precision == "fp16",
-            use_bf16=precision == "bf16",
-            devices="cuda:0" if torch.cuda.is_available() else "cpu",  # what the scripts train on
-            pooling_method=settings.pooling,
-        )
-    model.model.to(model.target_devices[0]).eval()
+        model = BaseEmbedder(str(settings.folder), pooling_method=settings.pooling, devices=device, **half)
+    model.model.to(device).eval()
     return model
 
 

@@ -56,12 +56,10 @@ def model_folder(name: str, revision: str = "") -> Path:
 def _fetch_model(name: str, revision: str) -> Path:
     """Fetch what is read and nothing else: not the copies for ONNX, TensorFlow, JAX, Rust or Core ML."""
     folder = fetch(name, *SETTINGS, *SHARDS, *SENTENCE_TRANSFORMERS, revision=revision)
-    revision = folder.name
-    if not (folder / "tokenizer.json").is_file():
-        fetch(name, *VOCABULARIES, revision=revision)
-    fetch(name, "model.safetensors", "model-*.safetensors", revision=revision)
+    vocabularies = () if (folder / "tokenizer.json").is_file() else VOCABULARIES
+    fetch(name, "model.safetensors", "model-*.safetensors", *vocabularies, revision=folder.name)
     if not any(folder.glob("*.safetensors")):
-        fetch(name, "pytorch_model.bin", "pytorch_model-*.bin", revision=revision)
+        fetch(name, "pytorch_model.bin", "pytorch_model-*.bin", revision=folder.name)
     return folder
 
 
@@ -83,8 +81,7 @@ def base_model(profile: Profile) -> Path:
 
         logging.set_verbosity_error()  # it would list the weights that are left out
         logging.disable_progress_bar()
-        depth = skeleton(folder).config.num_hidden_layers
-        if layers > depth:
+        if layers > (depth := skeleton(folder).config.num_hidden_layers):
             raise UserError(f"BASE_LAYERS={layers}: {folder.name} has {depth} layers; give at most that, or 0 for all.")
         for file in cut.glob("[!.]*"):
             file.unlink()
@@ -125,8 +122,7 @@ def positions(folder: Path) -> int:
     Raises UserError: its config gives no number of them.
     """
     model = skeleton(folder)
-    most = getattr(model.config, "max_position_embeddings", None) or 0
-    if most < 1:
+    if (most := getattr(model.config, "max_position_embeddings", None) or 0) < 1:
         raise UserError(f"{folder}: its config has no max_position_embeddings; give a BERT-like encoder.")
     table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)  # none where positions rotate
     padding = getattr(table, "padding_idx", None)

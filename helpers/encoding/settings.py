@@ -1,7 +1,4 @@
-"""The sentence-transformers files that say how a model wants its texts, written with ours and read of every embedder.
-
-So all who load it feed it alike. https://sbert.net/docs/sentence_transformer/usage/custom_models.html
-"""
+"""How a model wants its texts, in files of sentence-transformers, written with ours and read of every embedder."""
 
 import re
 import shutil
@@ -38,7 +35,10 @@ class EmbedderSettings:
 
 
 def write_embedder(plain: Path, folder: Path, settings: EmbedderSettings) -> None:
-    """Write the model in `plain` to `folder` as sentence-transformers loads it, the instructions as its prompts."""
+    """Write the model in `plain` to `folder` as sentence-transformers loads it, the instructions as its prompts.
+
+    https://sbert.net/docs/sentence_transformer/usage/custom_models.html
+    """
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 
