@@ -87,7 +87,7 @@ def documents(folder: Path, out: Path) -> None:
 @door.command()
 def clean(yes: Annotated[bool, typer.Option("--yes", help="Remove them.")] = False) -> None:
     """List vectors whose model or texts are gone."""
-    from helpers.encoding.clean import clean
+    from helpers.encoding.encoder import clean
 
     clean(load_profile(), yes)
 
@@ -155,17 +155,17 @@ def encode(name: Annotated[str, typer.Argument(help="reference, neg10, ...")] = 
 @benchmarks.command()
 def search(vectors: Annotated[int, typer.Argument(min=1)] = 1_000_000) -> None:
     """Search vectors on disk exactly."""
-    from helpers.benchmarks.search import benchmark
+    from helpers.benchmarks.memory import search
 
-    benchmark(vectors)
+    search(vectors)
 
 
 @benchmarks.command()
 def memory(queries: Annotated[int, typer.Argument(min=1000)] = 500_000) -> None:
     """Build data and begin a training, at size."""
-    from helpers.benchmarks.memory import benchmark
+    from helpers.benchmarks.memory import training
 
-    benchmark(queries)
+    training(queries)
 
 
 @benchmarks.command()

@@ -1,7 +1,4 @@
-"""Texts a second of our `Embedder.encode` beside the plain ones of FlagEmbedding and sentence-transformers, in one run.
-
-All three start from the texts and keep the settings that their authors chose.
-"""
+"""Texts a second of our `Embedder.encode` beside the plain ones of FlagEmbedding and sentence-transformers."""
 
 from collections.abc import Callable
 from statistics import median
@@ -23,14 +20,14 @@ Encode = Callable[[list[str]], np.ndarray]
 
 
 def encoders(settings: EmbedderSettings, profile: Profile) -> dict[str, Encode]:
-    """Return the three ways to encode passages with one model, each over weights of its own."""
+    """Return three ways to encode passages with one model, each over weights of its own and as its authors chose."""
     precision = computes_in(profile.precision) if torch.cuda.is_available() else "fp32"  # no faster on a CPU
     ours, flag = Embedder(settings, profile), load_model(settings, precision)
     sbert = SentenceTransformer(str(settings.folder), model_kwargs={"dtype": flag.model.dtype})
     prompt, max_len = settings.passage_instruction, settings.passage_max_len
     return {
         "ours": lambda texts: ours.encode([prompt + text for text in texts], max_len),
-        "FlagEmbedding": flag.encode_corpus,
+        "FlagEmbedding": lambda texts: flag.encode([prompt + text for text in texts], max_length=max_len),
         "sentence-transformers": lambda texts: sbert.encode_document(texts, normalize_embeddings=True),
     }
 
@@ -41,19 +38,16 @@ def measure(ways: dict[str, Encode], texts: list[str], rounds: int = ROUNDS) -> 
     Return the seconds of each round, by way, and the largest difference of any number of any vector from ours.
     """
     vectors = {name: np.asarray(way(texts), np.float32) for name, way in ways.items()}  # also a round that is not timed
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            seconds[name].append(timed(way, texts)[1])
-    return seconds, max(float(abs(other - vectors["ours"]).max()) for other in vectors.values())
+    laps = [{name: timed(way, texts)[1] for name, way in ways.items()} for _ in range(rounds)]
+    difference = max(float(abs(other - vectors["ours"]).max()) for other in vectors.values())
+    return {name: [lap[name] for lap in laps] for name in ways}, difference
 
 
 def token_operations(settings: EmbedderSettings, tokens: float) -> float:
     """Return the floating point operations of one token: two a weight of the layers, and attention's two products."""
     config = AutoConfig.from_pretrained(settings.folder)
-    hidden = config.hidden_size
-    layer = 4 * hidden**2 + 2 * hidden * config.intermediate_size
-    return config.num_hidden_layers * (2 * layer + 4 * tokens * hidden)
+    layer = 4 * config.hidden_size**2 + 2 * config.hidden_size * config.intermediate_size
+    return config.num_hidden_layers * (2 * layer + 4 * tokens * config.hidden_size)
 
 
 def benchmark(name: str, profile: Profile) -> None:
@@ -68,16 +62,16 @@ def benchmark(name: str, profile: Profile) -> None:
     lengths = np.minimum(token_lengths(texts, settings.folder), settings.passage_max_len)
     tokens = int(lengths.sum())
     seconds, difference = measure(encoders(settings, profile), texts)
-    cuda = torch.cuda.is_available()
-    where = f"{torch.cuda.get_device_name()}, {profile.precision}" if cuda else f"{torch.get_num_threads()} CPU threads"
-    print(f"{settings.model}, {len(texts):,} passages, {tokens:,} tokens, {ROUNDS} rounds in turns, on {where}")
-    if cuda:  # tokens a second that the operations of a large product of half precision would allow
+    where, limit = f"{torch.get_num_threads()} CPU threads", 0.0
+    if torch.cuda.is_available():
+        where = f"{torch.cuda.get_device_name()}, {profile.precision}"
         a, b = (torch.randn(MATRIX, MATRIX, device="cuda", dtype=torch.float16) for _ in range(2))
-        speed = 2 * MATRIX**3 / Timer("a @ b", globals={"a": a, "b": b}).timeit(20).mean
-        limit = speed / token_operations(settings, (lengths**2).sum() / tokens)
+        speed = 2 * MATRIX**3 / Timer("a @ b", globals={"a": a, "b": b}).timeit(20).mean  # operations a second
+        limit = speed / token_operations(settings, (lengths**2).sum() / tokens)  # tokens a second that this allows
+    print(f"{settings.model}, {len(texts):,} passages, {tokens:,} tokens, {ROUNDS} rounds in turns, on {where}")
     for way, times in seconds.items():
         typical = median(times)
-        share = f"   {tokens / typical / limit:.0%} of what the card's products allow" if cuda else ""
+        share = f"   {tokens / typical / limit:.0%} of what the card's products allow" if limit else ""
         print(
             f"{way:22} {len(texts) / typical:8.1f} texts/s {tokens / typical:10,.0f} tokens/s   "
             f"x{typical / median(seconds['ours']):.2f} our time{share}"

@@ -34,18 +34,15 @@ def measure(config: BertConfig, batch: int, chunk: int, device: str, steps: int 
     scaler = torch.amp.GradScaler(device, enabled=cuda)
     precision = partial(torch.autocast, device, torch.float16, enabled=cuda)
 
-    def backward(loss: torch.Tensor) -> None:
-        scaler.scale(loss).backward()
-
     def step() -> None:
         queries = make_texts(batch, QUERY_TOKENS, chunk, config, device)
         passages = make_texts(batch * GROUP, PASSAGE_TOKENS, chunk, config, device)
         if chunk:
-            cached_backward(model, queries, passages, None, precision, backward)
+            cached_backward(model, queries, passages, None, precision, lambda loss: scaler.scale(loss).backward())
         else:
             with precision():
                 loss = model(*queries, *passages).loss
-            backward(loss)
+            scaler.scale(loss).backward()
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad()

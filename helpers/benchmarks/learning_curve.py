@@ -1,16 +1,12 @@
 """How good a model gets from how many pairs: trainings of equally many steps on ever larger parts of all pairs."""
 
 import json
-import os
 import random
-import shutil
 import subprocess
 from math import ceil
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from helpers.base import ROOT, Profile, UserError, differing, load_profile, read_json, write_json, write_jsonl
-from helpers.base.fingerprint import fingerprint, model_fingerprint
+from helpers.base import ROOT, Profile, UserError, differing, fingerprint, model_fingerprint, read_json, write_json
+from helpers.benchmarks import passing_profile
 from helpers.encoding import Embedder, embedder_settings, model_folder
 from helpers.evaluation import average, score_queries
 from helpers.recall import Bm25Settings, bm25_run, build_index, search
@@ -22,18 +18,9 @@ NEG_NUM = 10
 MEASURES = ("ndcg@10", "recall@10")
 STORED = ROOT / "docs" / "learning_curve.json"  # the demo's
 SETTINGS = ["BASE_LAYERS", "POOLING", "INSTRUCTION", "QUERY_MAX_LEN", "PASSAGE_MAX_LEN", "NEGATIVES_SEED", "INDEX"]
-SETTINGS += [
-    "OWN_NEGATIVES",
-    "NPROC",
-    "CROSS_DEVICE_NEGATIVES",
-    "LEARNING_RATE",
-    "BATCH_SIZE",
-    "GROUP_SIZE",
-    "TEMPERATURE",
-    "WARMUP",
-    "PRECISION",
-]
-ANEW = {"EVAL_STEPS": "0", "FORCE": "1", "RESUME": "0", "CHECK": "0"}  # all pairs train, whatever is set for others
+SETTINGS += ["OWN_NEGATIVES", "NPROC", "CROSS_DEVICE_NEGATIVES", "LEARNING_RATE", "BATCH_SIZE", "GROUP_SIZE"]
+SETTINGS += ["TEMPERATURE", "WARMUP", "PRECISION"]
+ANEW = {"EVAL_STEPS": 0, "FORCE": 1, "RESUME": 0, "CHECK": 0}  # all pairs train, whatever is set for others
 
 
 class Curve:
@@ -63,9 +50,9 @@ class Curve:
 
         All of these have as many steps as an epoch of all pairs; a small part is gone through again and again.
         """
-        everything, smallest = len(self.train), min(SIZES[0], len(self.train))
+        everything = len(self.train)
         sizes, steps = [*(size for size in SIZES if size < everything), everything], ceil(everything / self.batch)
-        once = {"pairs": smallest, "seed": SEEDS[0], "steps": ceil(smallest / self.batch)}
+        once = {"pairs": sizes[0], "seed": SEEDS[0], "steps": ceil(sizes[0] / self.batch)}
         return [once, *({"pairs": size, "seed": seed, "steps": steps} for seed in SEEDS for size in sizes)]
 
     def measure(self, point: dict[str, int]) -> dict[str, float]:
@@ -75,22 +62,15 @@ class Curve:
         """
         part = random.Random(point["seed"]).sample(self.train, len(self.train))[: point["pairs"]]
         epochs = (point["steps"] - 0.5) / ceil(len(part) / self.batch)  # the trainer rounds its steps up
-        with TemporaryDirectory() as folder:
-            write_jsonl(path := Path(folder) / "part.jsonl", part)  # as a data set it has folders of its own
-            changes = {"DATASET": path, "EPOCHS": epochs, "TRAINING_SEED": point["seed"], "PROFILE": self.profile.name}
-            environ = os.environ | {key: str(value) for key, value in changes.items()} | ANEW
-            own = load_profile(environ=environ)
-            try:
-                save_training_set(part, negative_pool(part, self.evaluation), NEG_NUM, own)
-                command = ["bash", str(ROOT / f"finetune_neg{NEG_NUM}.sh")]
-                done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
-                if done.returncode:
-                    reason = (done.stderr.strip() or done.stdout.strip()).rpartition("\n")[2]
-                    raise UserError(f"The training on {len(part)} pairs failed: {reason}")
-                return self.score(f"neg{NEG_NUM}", own)
-            finally:
-                for made in (own.data_dir, own.output_dir):
-                    shutil.rmtree(made, ignore_errors=True)
+        changes = {"PROFILE": self.profile.name, "EPOCHS": epochs, "TRAINING_SEED": point["seed"]}
+        with passing_profile(part, **changes, **ANEW) as (own, environ):
+            save_training_set(part, negative_pool(part, self.evaluation), NEG_NUM, own)
+            script = ROOT / f"finetune_neg{NEG_NUM}.sh"
+            done = subprocess.run(["bash", script], env=environ, capture_output=True, text=True, check=False)
+            if done.returncode:
+                reason = (done.stderr.strip() or done.stdout.strip()).rpartition("\n")[2]
+                raise UserError(f"The training on {len(part)} pairs failed: {reason}")
+            return self.score(f"neg{NEG_NUM}", own)
 
     def score(self, name: str, profile: Profile) -> dict[str, float]:
         """Return `MEASURES` of `bm25`, or of a profile's model `raw`, `reference`, `neg10`, on the evaluation set."""
@@ -122,12 +102,11 @@ def benchmark(profile: Profile, smallest: bool = False) -> None:
         print(f"{point}: now {curve.measure(point)}, stored {known[0] if known else 'nothing'}")
         return
     found: dict = {"made_from": curve.made_from(), "beside": {}, "points": []}
-    if curve.path.exists():
-        before = curve.stored()
-        if others := differing(before["made_from"], found["made_from"]):
-            print(f"{curve.path.name} is measured anew: it was made from other {others}.")
-        else:
-            found = before
+    before = curve.stored() if curve.path.exists() else found
+    if others := differing(before["made_from"], found["made_from"]):
+        print(f"{curve.path.name} is measured anew: it was made from other {others}.")
+    else:
+        found = before
     for name in ("bm25", "raw", "reference"):
         if name not in found["beside"]:
             found["beside"][name] = curve.score(name, profile)

@@ -1,30 +1,22 @@
-"""Texts to vectors: which model a name stands for, and batches of like length."""
+"""Texts to vectors: which model a name stands for, batches of like length, and what is kept of vectors on disk."""
 
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from functools import cache, cached_property
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from helpers.base import (
-    Profile,
-    UserError,
-    check_name,
-    file_fingerprint,
-    fingerprint,
-    how_to_train,
-    model_fingerprint,
-    read_json,
-)
-from helpers.base.manifest import MANIFEST, differing, make, manifest_of
+from helpers.base import UserError, file_fingerprint, fingerprint, model_fingerprint, read_json, timed
+from helpers.base.manifest import MANIFEST, busy, differing, make, manifest_of, read_manifest
+from helpers.base.profile import Profile, check_name, how_to_train
 from helpers.encoding.models import base_model, check_lengths, loading, model_folder
 from helpers.encoding.settings import EmbedderSettings, is_embedder, read_embedder
 from helpers.encoding.vectors import BLOCK, write_vectors
+from helpers.sampling import load_eval_set
 
 
 def training_profile(profile: Profile, name: str) -> Profile:
@@ -52,15 +44,14 @@ def embedder_settings(profile: Profile, name: str) -> EmbedderSettings:
         return read_embedder(profile.reference_model, model_folder(profile.reference_model, profile.reference_revision))
     if name == "raw":
         fed = profile.model_dump(include={"pooling", "instruction", "query_max_len", "passage_max_len"})
-        folder = base_model(profile)
-        check_lengths(profile, folder)
+        check_lengths(profile, folder := base_model(profile))
         return EmbedderSettings(profile.base_name, folder, passage_instruction="", **fed)
     trained = training_profile(profile, check_name(name))
-    folder = trained.tuned_model(name)
+    folder, rows = trained.tuned_model(name), trained.training_file(name)
     if not is_embedder(folder):
         raise UserError(f"There is no finished model in {folder}; {how_to_train(name)} first.")
     if (folder / MANIFEST).exists():  # else it has been brought from elsewhere
-        made_from, rows = read_json(folder / MANIFEST)["made_from"], profile.training_file(name)
+        made_from = read_json(folder / MANIFEST)["made_from"]
         now = {"training set": file_fingerprint(rows)} if rows.exists() else {}
         with suppress(UserError):  # the base may be out of reach
             now |= {"base model": model_fingerprint(base_model(trained))}
@@ -78,26 +69,17 @@ def computes_in(precision: str) -> str:
 
 
 def load_model(settings: EmbedderSettings, precision: str = "fp32"):
-    """Load FlagEmbedding's `BaseEmbedder`, its weights in `precision`; raises UserError: as `loading`."""
+    """Load FlagEmbedding's `BaseEmbedder` with its pooling, in `precision`; raises UserError: as `loading`."""
     import torch
     import transformers
     from FlagEmbedding.inference.embedder.encoder_only.base import BaseEmbedder
 
     transformers.utils.logging.disable_progress_bar()  # the reading of weights takes a moment
+    device = "cuda:0" if torch.cuda.is_available() else "cpu"  # what the scripts train on
+    half = {"use_fp16": precision == "fp16", "use_bf16": precision == "bf16"}
     with loading(settings.folder):
-        model = BaseEmbedder(
-            str(settings.folder),
-            normalize_embeddings=True,  # to length 1
-            use_fp16=precision == "fp16",
-            use_bf16=precision == "bf16",
-            query_instruction_for_retrieval=settings.instruction or None,
-            passage_instruction_for_retrieval=settings.passage_instruction or None,
-            devices="cuda:0" if torch.cuda.is_available() else "cpu",  # what the scripts train on
-            pooling_method=settings.pooling,
-            query_max_length=settings.query_max_len,
-            passage_max_length=settings.passage_max_len,
-        )
-    model.model.to(model.target_devices[0]).eval()
+        model = BaseEmbedder(str(settings.folder), pooling_method=settings.pooling, devices=device, **half)
+    model.model.to(device).eval()
     return model
 
 
@@ -113,8 +95,7 @@ def encode_texts(texts: list[str], max_len: int, tokenizer, forward: Callable, b
 
     ids = tokenizer(texts, truncation=True, max_length=max_len)["input_ids"]
     order = np.argsort([-len(tokens) for tokens in ids], kind="stable")  # longest first: too much fails soon
-    found: list[np.ndarray] = []
-    start = 0
+    found, start = [], 0
     while start < len(texts):
         longest = len(ids[order[start]])
         rows = order[start : start + max(1, budget // longest)]
@@ -131,9 +112,9 @@ def encode_texts(texts: list[str], max_len: int, tokenizer, forward: Callable, b
                     f"Not even one text of {longest} tokens fits into memory; lower QUERY_MAX_LEN or PASSAGE_MAX_LEN, "
                     "or end what else uses the memory."
                 ) from error
-            before, budget = budget, min(budget, len(rows) * longest) // 2
-            print(f"Out of memory with batches of {before} tokens; goes on with {budget}.")
         torch.cuda.empty_cache()  # the failed batch is free only after the except block
+        before, budget = budget, min(budget, len(rows) * longest) // 2
+        print(f"Out of memory with batches of {before} tokens; goes on with {budget}.")
     return np.concatenate(found)[np.argsort(order)], budget
 
 
@@ -153,11 +134,9 @@ class Embedder:
     @cached_property
     def model(self):
         """The loaded `BaseEmbedder`. Raises UserError: it is not the model that vectors and results are named after."""
-        asked, model = self.settings.weights, load_model(self.settings)
-        if model_fingerprint(self.settings.folder) != asked:
-            raise UserError(
-                f"{self.settings.folder} has been replaced by another model; run this again from the start."
-            )
+        folder, asked, model = self.settings.folder, self.settings.weights, load_model(self.settings)
+        if model_fingerprint(folder) != asked:
+            raise UserError(f"{folder} has been replaced by another model; run this again from the start.")
         return model
 
     def encode_queries(self, texts: Collection[str]) -> np.memmap:
@@ -196,21 +175,45 @@ class Embedder:
         name = f"{self.settings.folder.name}-{side}-{fingerprint(map(str, made_from.values()))}.npy"
         path = self.profile.output_dir / "vectors" / name
 
+        def blocks() -> Iterator[np.ndarray]:
+            remaining = iter(texts)
+            with tqdm(total=len(texts), desc=f"encode_{side}", unit="text", leave=False, delay=5) as bar:
+                while block := [instruction + text for text in islice(remaining, BLOCK)]:
+                    yield self.encode(block, max_len)
+                    bar.update(len(block))
+
         def write() -> dict[str, float]:
             shape = (len(texts), self.model.model.config.hidden_size)  # loads the model, before the clock starts
-            start = time.perf_counter()
-            write_vectors(path, self._blocks(side, texts, instruction, max_len), shape, self.profile.vectors)
-            return {"seconds": round(time.perf_counter() - start, 3)}
+            _, seconds = timed(write_vectors, path, blocks(), shape, self.profile.vectors)
+            return {"seconds": round(seconds, 3)}
 
         self.seconds[f"encode_{side}"] = make(manifest_of(path), made_from, write, [path])["seconds"]
         return np.load(path, mmap_mode="r")
 
-    def _blocks(self, side: str, texts: Collection[str], instruction: str, max_len: int) -> Iterator[np.ndarray]:
-        remaining = iter(texts)
-        with tqdm(total=len(texts), desc=f"encode_{side}", unit="text", leave=False, delay=5) as bar:
-            while block := [instruction + text for text in islice(remaining, BLOCK)]:
-                yield self.encode(block, max_len)
-                bar.update(len(block))
+
+def clean(profile: Profile, remove: bool) -> None:
+    """Print the files of vectors of which the profile has no model, queries or corpus any more, or that are not whole.
+
+    Remove them if told so; those of an encoding that runs are none of them.
+    Raises UserError: there is no evaluation set, or the base or the reference is out of reach.
+    """
+    eval_set = load_eval_set(profile.data_dir)
+    models = [embedder_settings(profile, name).folder for name in ("raw", "reference")]
+    models += [path.parent for path in profile.output_dir.glob("*/config.json")]  # cut bases and fine-tuned models
+    texts = [fingerprint(part.values()) for part in (eval_set.queries, eval_set.corpus)]
+    present = set(product(map(model_fingerprint, models), texts))
+    lost, folder = 0, profile.output_dir / "vectors"
+    for path in sorted([*folder.glob("*.npy"), *folder.glob(".*.tmp")]):
+        whole = path.suffix == ".npy"  # what is being written is `.NAME.npy.DIGITS.tmp`
+        manifest = manifest_of(path if whole else path.with_name(path.name[1:].rsplit(".", 2)[0]))
+        made_from = (read_manifest(manifest) or {}).get("made_from", {}) if whole else {}
+        if (made_from.get("model"), made_from.get("texts")) not in present and not busy(manifest):
+            print(f"{path.stat().st_size:14,}  {path.name}")
+            lost += 1
+            if remove:
+                path.unlink()
+                manifest_of(path).unlink(missing_ok=True)
+    print(f"{lost} files of vectors in {folder} {'removed' if remove else 'can go; add --yes to remove them'}.")
 
 
 def token_lengths(texts: list[str], folder: Path) -> list[int]:

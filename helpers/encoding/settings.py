@@ -1,8 +1,6 @@
-"""The sentence-transformers files that say how a model wants its texts, written with ours and read of every embedder.
+"""How a model wants its texts, in files of sentence-transformers, written with ours and read of every embedder."""
 
-So all who load it feed it alike. https://sbert.net/docs/sentence_transformer/usage/custom_models.html
-"""
-
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass, field
@@ -37,7 +35,10 @@ class EmbedderSettings:
 
 
 def write_embedder(plain: Path, folder: Path, settings: EmbedderSettings) -> None:
-    """Write the model in `plain` to `folder` as sentence-transformers loads it, the instructions as its prompts."""
+    """Write the model in `plain` to `folder` as sentence-transformers loads it, the instructions as its prompts.
+
+    https://sbert.net/docs/sentence_transformer/usage/custom_models.html
+    """
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 
@@ -67,24 +68,23 @@ def read_embedder(model: str, folder: Path) -> EmbedderSettings:
     with loading(folder):
         from sentence_transformers.sentence_transformer.modules import Pooling
 
-        paths = {module["type"]: folder / module["path"] for module in _read(folder / LAST)}
-        modules = {(n.rpartition(".")[2] if n.startswith("sentence_transformers.") else n): p for n, p in paths.items()}
-        pooling = Pooling.load(str(modules["Pooling"]))
-        settings = _read(next(modules["Transformer"].glob("sentence_*_config.json"), folder / "none"))
+        own = r"^sentence_transformers\.(.*\.)?"  # before the names of the library's modules
+        paths = {re.sub(own, "", module["type"]): folder / module["path"] for module in _read(folder / LAST)}
+        pooling, size = Pooling.load(str(paths["Pooling"])), skeleton(folder).config.hidden_size
+        settings = _read(next(paths["Transformer"].glob("sentence_*_config.json"), folder / "none"))
         tokenizer = _read(folder / "tokenizer_config.json")
         more = _read(folder / "config_sentence_transformers.json")
-        default = more.get("default_prompt_name")
         prompts = {name: text or "" for name, text in more.get("prompts", {}).items()}
-        instruction = prompts.get("query", prompts.get(default, ""))
-        before_passages = next((prompts[n] for n in PASSAGE_PROMPTS if n in prompts), prompts.get(default, ""))
-        most, size = positions(folder), pooling.embedding_dimension
+        default, most = prompts.get(more.get("default_prompt_name"), ""), positions(folder)
+        instruction = prompts.get("query", default)
+        before_passages = next((prompts[name] for name in PASSAGE_PROMPTS if name in prompts), default)
         longest = settings.get("max_seq_length") or tokenizer.get("model_max_length", most)
         lengths = [min(settings.get(f"{side}_length") or longest, most) for side in ("query", "document")]
         compared = more.get("similarity_fn_name") or "cosine"
-        alike = ("cosine", "dot", "euclidean") if "Normalize" in modules else ("cosine",)  # rank the same first
-        wants = {name: name not in ("Transformer", "Pooling", "Normalize") for name in modules} | {
+        alike = ("cosine", "dot", "euclidean") if "Normalize" in paths else ("cosine",)  # rank the same first
+        wants = {name: name not in ("Transformer", "Pooling", "Normalize") for name in paths} | {
             f"pooling {pooling.pooling_mode}": pooling.pooling_mode not in POOLINGS,
-            f"pooling of {size} dimensions": size != skeleton(folder).config.hidden_size,
+            f"pooling of {pooling.embedding_dimension} dimensions": pooling.embedding_dimension != size,
             "a prompt that is not pooled": not pooling.include_prompt and (instruction or before_passages),
             f"similarity {compared}": compared not in alike,
             "lower case": settings.get("do_lower_case") and not tokenizer.get("do_lower_case"),

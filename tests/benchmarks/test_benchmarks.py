@@ -13,7 +13,6 @@ from helpers.base.errors import UserError
 from helpers.benchmarks import memory
 from helpers.benchmarks.encode import encoders, measure, token_operations
 from helpers.benchmarks.learning_curve import Curve
-from helpers.benchmarks.search import random_blocks
 from helpers.encoding.settings import EmbedderSettings, read_embedder, write_embedder
 
 
@@ -40,7 +39,7 @@ def test_the_operations_of_a_token_are_those_that_torch_counts(tiny_bert):
 
 
 def test_random_blocks_are_unit_vectors():
-    blocks = list(random_blocks(20_000, seed=0))
+    blocks = list(memory.random_blocks(20_000, seed=0))
     assert [len(block) for block in blocks] == [16_384, 3_616]
     assert (blocks[0] ** 2).sum(1) == pytest.approx(1, abs=1e-5)
 
@@ -66,7 +65,7 @@ def test_a_training_set_is_not_read_into_memory(tmp_path):
     path = write_jsonl(tmp_path / "training_neg_50.json", rows)
     assert path.stat().st_size > 40e6
     script = (
-        "import sys; from pathlib import Path; from helpers.benchmarks.search import peak_memory\n"
+        "import sys; from pathlib import Path; from helpers.benchmarks.memory import peak_memory\n"
         "from helpers.sampling import TrainingSet; from helpers.training.held_out import split_held_out\n"
         "before = peak_memory(); rows = TrainingSet(Path(sys.argv[1]), 'ask: ', 8)\n"
         "train, held = split_held_out(rows, 1); print(sum(len(row['neg']) for row in train), peak_memory() - before)"

@@ -9,8 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 from helpers.base.manifest import manifest_of
 from helpers.base.profile import ROOT
-from helpers.encoding.clean import clean
-from helpers.encoding.encoder import Embedder, embedder_settings
+from helpers.encoding.encoder import Embedder, clean, embedder_settings
 from helpers.encoding.settings import EmbedderSettings, write_embedder
 from helpers.sampling import save_eval_set
 
