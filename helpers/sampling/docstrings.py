@@ -7,6 +7,7 @@ speak of arrays, axes and estimators, too. Sources are parsed with `ast`; nothin
 import ast
 import importlib.util
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -18,7 +19,7 @@ from helpers.sampling.documents import first_sentence
 
 # Pinned in requirements.txt, so that everyone gets the same pairs.
 PACKAGES = ("sklearn", "scipy", "pandas", "numpy", "networkx", "matplotlib")
-NOT_PUBLIC = {"tests", "testing", "_vendor", "externals", "_externals", "_lib", "distutils", "sphinxext"}
+NOT_PUBLIC = {"test", "tests", "testing", "_vendor", "externals", "_externals", "_lib", "distutils", "sphinxext"}
 
 SECTION = re.compile(  # "Parameters" over dashes (numpydoc), "Args:" (Google), doctests, literal blocks
     r"^\s*(?:[A-Z][\w ]+\n\s*[-=~]{3,}\s*$|(?:Args|Arguments|Returns|Raises|Examples?|Notes?)\s*:|>>>|:param )", re.M
@@ -34,6 +35,14 @@ SHINGLE = 4  # words
 NEAR_COPY = 0.5  # share of a passage's shingles found in one earlier passage
 
 
+def standard_library() -> tuple[str, ...]:
+    """Return the public modules and packages of Python's own library that are written in Python."""
+    left_out = {"idlelib", "lib2to3", "test", "turtledemo", "this", "antigravity"}
+    names = sorted(name for name in sys.stdlib_module_names - left_out if not name.startswith("_"))
+    specs = {name: importlib.util.find_spec(name) for name in names}
+    return tuple(name for name, spec in specs.items() if spec and (spec.origin or "").endswith(".py"))
+
+
 def package_versions() -> str:
     """Return which versions the docstrings are of."""
     return " ".join(f"{name}-{version(name.replace('sklearn', 'scikit-learn'))}" for name in PACKAGES)
@@ -45,7 +54,7 @@ def read_docstrings(package: str) -> Iterator[str]:
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(f"{package} is not installed: pip install -r requirements.txt")
     root = Path(spec.origin).parent
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted(root.rglob("*.py")) if spec.submodule_search_locations else [Path(spec.origin)]:
         if NOT_PUBLIC.isdisjoint(path.relative_to(root).parts) and not path.name.startswith(("test_", "conftest")):
             yield from _public_docstrings(ast.parse(path.read_text(encoding="utf8")))
 
