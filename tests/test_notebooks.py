@@ -35,6 +35,8 @@ def test_the_series_is_complete():
         "07_compare_models",
         "08_contrastive_loss",
         "09_your_own_pairs",
+        "10_mine_hard_negatives",
+        "11_finetune_ready_made",
     ]
 
 

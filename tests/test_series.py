@@ -294,6 +294,47 @@ def test_a_model_is_pushed_and_comes_back(series, project, articles_hub):
     )
 
 
+def test_hard_negatives_and_a_ready_made_start(series, project):
+    """Notebooks 10 and 11 with their scripts and evaluations, and the comparison that then has both."""
+    data, output, settings, _ = series
+    settings = settings | {"READY_MADE_MODEL": BGE_M3, "READY_MADE_REVISION": "", "FORCE": 1}
+    before = {path: path.read_bytes() for path in (output / "results").glob("*.json")}
+
+    def run(*words):
+        done = run_python(project, "-m", "helpers", "notebook", *words, **settings)
+        assert done.returncode == 0, done.stderr
+
+    run("10_mine_hard_negatives", "neg_num=8", "limit=1.5")
+    rows = [json.loads(line) for line in (data / "training_hard.json").read_text().splitlines()]
+    held_out = {
+        text for line in (data / "eval_dataset.json").read_text().splitlines() for text in json.loads(line)["pos"]
+    }
+    drawn = [json.loads(line) for line in (data / "training_neg_10.json").read_text().splitlines()]
+    assert [(row["query"], row["pos"]) for row in rows] == [(row["query"], row["pos"]) for row in drawn]
+    assert all(len(set(row["neg"])) == 8 and not set(row["neg"]) & {*row["pos"], *held_out} for row in rows)
+    assert sum(bool(set(a["neg"]) - set(b["neg"])) for a, b in zip(rows, drawn, strict=True)) > 80
+    done = run_bash(project / "finetune_hard.sh", **settings)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(f"{output}/bert-base-uncased_hard\n")
+    run("04_eval_neg10", "name=hard")
+    run("11_finetune_ready_made", "shares=0 0.5 1", "neg_num=8")
+    assert json.loads((data / "training_ready_made.json").read_text().splitlines()[0])["prompt"] == ""
+    card = (output / f"{BGE_M3.partition('/')[2]}_ready_made" / "README.md").read_text()
+    assert f"base_model: {BGE_M3}\n" in card and "with random negatives to draw from" in card
+    run("04_eval_neg10", "name=ready_made")
+    run("07_compare_models", "after=ready_made")
+    cells = nbformat.read(next((output / "notebooks").glob("07*ready_made.ipynb")), 4).cells
+    assert [row[0] for row in table_of(cells, "intervals_table")[1:]] == [
+        *["bm25", "raw", "neg10", "neg50"],
+        *["hard", "reference", "ready_made"],
+    ]
+    for name in ("hard", "ready_made"):
+        for path in (output / "results" / f"{name}.json", output / "runs" / f"{name}.trec"):
+            path.unlink()
+    for path, content in before.items():
+        path.write_bytes(content)
+
+
 def test_a_second_run_does_not_overwrite_models(series, project):
     _, output, settings, _ = series
     before = (output / "bert-base-uncased_neg10" / "model.safetensors").stat().st_mtime_ns

@@ -13,6 +13,7 @@ from helpers.base import DEPTH
 from helpers.evaluation.tables import results_table
 
 COLOURS = {"bm25": "C4", "raw": "0.75", "neg10": "C0", "neg50": "C1", "reference": "0.35"}  # a model keeps its colour
+COLOURS |= {"hard": "C3", "ready_made": "C5"}
 OTHER = "C2"  # of a model that has no colour of its own
 TICKS = (1, 2, 5, 10, 20, 50, 100)
 

@@ -58,7 +58,11 @@ def save_result(
     with writing(path):
         path.unlink(missing_ok=True)  # it was measured anew
     make(path, made_of(profile, settings, eval_set), write, [run_path])
-    if isinstance(settings, EmbedderSettings) and name.startswith("neg") and (settings.folder / "README.md").exists():
+    if (
+        isinstance(settings, EmbedderSettings)
+        and name not in ("raw", "reference")
+        and (settings.folder / "README.md").exists()
+    ):
         _tell_card(settings.folder / "README.md", profile, result)
     return path
 
@@ -118,7 +122,7 @@ def comparable_results(profile: Profile, eval_set: EvalSet, needed: Iterable[str
 
 def _place(path: Path) -> tuple[int, int]:
     number = int("0" + path.stem[3:]) if path.stem[3:].isdecimal() else 0
-    return {"bm25": 0, "raw": 1, "reference": 3}.get(path.stem, 2), number
+    return {"bm25": 0, "raw": 1, "hard": 3, "reference": 4, "ready_made": 5}.get(path.stem, 2), number
 
 
 def load_runs(profile: Profile, names: Iterable[str]) -> dict[str, Run]:

@@ -11,16 +11,20 @@ from typing import Any
 from huggingface_hub import ModelCardData
 
 from helpers.base import HUB_ID, MANIFEST, ROOT, Profile, read_json, whole_file
+from helpers.encoding import training_profile
 from helpers.encoding.models import PACKAGED
 from helpers.training.curve import read_points
 from helpers.training.record import flags
 
+NEGATIVES = {"hard": "mined negatives, and random ones where these are too few,", "ready_made": "random negatives"}
 BODY = Path(__file__).with_name("card.md")
 
 
 def write_card(folder: Path, profile: Profile, values: dict[str, Any]) -> None:
     """Write the card of a model into its folder, whose training, with these values of all flags, has just ended."""
-    record = read_json(folder / MANIFEST)
+    record, data = read_json(folder / MANIFEST), Path(values["train_data"][0])
+    name = data.stem.removeprefix("training_").replace("neg_", "neg")
+    profile = training_profile(profile, name)
     made_from = record["made_from"]
     losses = [point for point in read_points(folder) if "loss" in point]
     on_hub = HUB_ID.fullmatch(profile.base_model) and not Path(profile.base_model).exists()
@@ -31,7 +35,6 @@ def write_card(folder: Path, profile: Profile, values: dict[str, Any]) -> None:
         base_model=profile.base_model if on_hub and profile.base_model not in PACKAGED else None,
         model_name=folder.name,
     )
-    data = Path(values["train_data"][0])
     source = profile.dataset_path.name if profile.dataset_path else profile.dataset
     text = BODY.read_text(encoding="utf8").format(
         **values,
@@ -40,7 +43,7 @@ def write_card(folder: Path, profile: Profile, values: dict[str, Any]) -> None:
         source=source + (f", revision {profile.dataset_revision}" if profile.dataset_revision else ""),
         instruction=values["query_instruction_for_retrieval"] or "",
         file=data.name,
-        neg_num=data.stem.rpartition("_")[2],
+        negatives=NEGATIVES.get(name, f"{name.removeprefix('neg')} random negatives a query"),
         digest=made_from["training set"][:16],
         others=values["train_group_size"] - 1,
         processes=made_from["processes"],

@@ -181,6 +181,32 @@ def test_the_script_is_told_what_it_needs(make_profile, tiny_bert):
     )
 
 
+def test_a_ready_made_model_is_trained_as_its_files_say(make_profile, tiny_bert, tmp_path):
+    folder = tmp_path / "asks"
+    folder.mkdir()
+    write_embedder(tiny_bert, folder, EmbedderSettings("asks", folder, "mean", "asks: ", "says: ", 20, 22))
+    profile = make_profile(READY_MADE_MODEL=folder, READY_MADE_LEARNING_RATE=3e-5, BASE_LAYERS=1, **SETTINGS)
+    path = write_jsonl(profile.training_file("ready_made"), make_rows(20, 10))
+    with pytest.raises(UserError, match="'prompt' is 'ask: ', but INSTRUCTION is 'asks: '"):
+        prepare("ready_made", profile)
+    write_jsonl(path, [row | {"prompt": "asks: "} for row in make_rows(20, 10)])
+    names = ("BASE", "MODEL", "INSTRUCTION", "POOLING", "QUERY_MAX_LEN", "PASSAGE_MAX_LEN", "LEARNING_RATE", "OPTIONS")
+    _, *values = sourced(prepare("ready_made", profile), *names)
+    model = profile.output_dir / "asks_ready_made"
+    assert values[:7] == [str(folder), str(model), "asks: ", "mean", "20", "22", "3e-05"]
+    prompt = values.index("--passage_instruction_for_retrieval")
+    assert values[prompt + 1 : prompt + 4] == ["says: ", "--passage_instruction_format", "{}{}"]
+    with pytest.raises(UserError, match="run notebooks/11_finetune_ready_made.ipynb first"):
+        path.unlink()
+        prepare("ready_made", profile)
+
+
+@pytest.mark.parametrize("name", ["neg0", "raw", "hard ", "made", "negative", "../neg10"])
+def test_what_is_no_training(make_profile, name):
+    with pytest.raises(UserError, match="is no training, such as neg10, neg50, hard, ready_made; raw and"):
+        prepare(name, make_profile())
+
+
 def test_a_resume_without_a_whole_checkpoint_is_one_sentence(profile, tiny_bert, monkeypatch):
     write_jsonl(profile.training_file("neg10"), make_rows(20, 10))
     (profile.tuned_model("neg10") / "checkpoint-4").mkdir(parents=True)
