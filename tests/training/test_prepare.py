@@ -186,7 +186,7 @@ def test_a_ready_made_model_is_trained_as_its_files_say(make_profile, tiny_bert,
     folder = tmp_path / "asks"
     folder.mkdir()
     write_embedder(tiny_bert, folder, EmbedderSettings("asks", folder, "mean", "asks: ", "says: ", 20, 22))
-    profile = make_profile(READY_MADE_MODEL=folder, READY_MADE_LEARNING_RATE=3e-5, BASE_LAYERS=1, **SETTINGS)
+    profile = make_profile(READY_MADE_MODEL=folder, READY_MADE_LEARNING_RATE=3e-5, **SETTINGS)
     path = write_jsonl(profile.training_file("ready_made"), make_rows(20, 10))
     with pytest.raises(UserError, match="'prompt' is 'ask: ', but INSTRUCTION is 'asks: '"):
         prepare("ready_made", profile)
