@@ -1,14 +1,20 @@
-"""The commands: `python -m helpers` lists them, `python -m helpers COMMAND --help` tells what one takes."""
+"""The commands: `python -m helpers` lists them, `python -m helpers COMMAND --help` tells what one takes.
+
+What a command does is imported when it is called, by name: most of it needs libraries that take seconds to load.
+"""
 
 import os
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Annotated
 
 import typer
 
 from helpers.base import UserError, load_profile, neg_num_of, run_command, shell_lines
+from helpers.encoding import embedder_settings
+from helpers.sampling import TrainingSet
 from helpers.sampling.beir import check_trains
 from helpers.training.log import keep_log
 from helpers.training.record import check_place
@@ -43,8 +49,6 @@ def check(names: list[Name]) -> None:
         print(profile.own_folders)
     for name in names:
         check_place(profile.tuned_model(neg_num_of(name)))
-    from helpers.encoding import embedder_settings
-
     for name in ("raw", "reference"):
         embedder_settings(profile, name)
 
@@ -52,10 +56,8 @@ def check(names: list[Name]) -> None:
 @door.command()
 def prepare(name: Name) -> None:
     """Check all that a training needs; print lines for its script."""
-    from helpers.training.prepare import prepare
-
     with redirect_stdout(sys.stderr):  # the script runs what comes out here
-        lines = prepare(neg_num_of(name), load_profile())
+        lines = resolve_name("helpers.training.prepare:prepare")(neg_num_of(name), load_profile())
     sys.stdout.buffer.write(f"{lines}\n".encode(errors="surrogateescape"))  # nothing shown in another character's place
 
 
@@ -68,36 +70,27 @@ def log(file: Path) -> None:
 @door.command()
 def audit(name: Name) -> None:
     """Count leaks, near duplicates, garbled and cut texts."""
-    from helpers.evaluation.audit import audit_of, audit_table, verdict
-    from helpers.sampling import TrainingSet
-
-    profile = load_profile()
-    findings = audit_of(TrainingSet(profile.training_file(neg_num_of(name)), profile.instruction), profile)
-    print(f"{audit_table(findings).to_string()}\n\nverdict: {verdict(findings)}")
+    profile, audit = load_profile(), resolve_name("helpers.evaluation.audit")
+    findings = audit.audit_of(TrainingSet(profile.training_file(neg_num_of(name)), profile.instruction), profile)
+    print(f"{audit.audit_table(findings).to_string()}\n\nverdict: {audit.verdict(findings)}")
 
 
 @door.command()
 def documents(folder: Path, out: Path) -> None:
     """Make pairs of Markdown and plain text, for DATASET."""
-    from helpers.sampling.documents import documents
-
-    documents(folder, out)
+    resolve_name("helpers.sampling.documents:documents")(folder, out)
 
 
 @door.command()
 def clean(yes: Annotated[bool, typer.Option("--yes", help="Remove them.")] = False) -> None:
     """List vectors whose model or texts are gone."""
-    from helpers.encoding.clean import clean
-
-    clean(load_profile(), yes)
+    resolve_name("helpers.encoding.clean:clean")(load_profile(), yes)
 
 
 @door.command()
 def report() -> None:
     """Print the results table."""
-    from helpers.evaluation.tables import report
-
-    print(report(load_profile()))
+    print(resolve_name("helpers.evaluation.tables:report")(load_profile()))
 
 
 @door.command()
@@ -107,65 +100,50 @@ def metrics(
     article: Annotated[bool, typer.Option("--article", help="As the article; alone, all saved runs.")] = False,
 ) -> None:
     """Score a TREC run as trec_eval or as the article does."""
-    from helpers.evaluation.metrics import score_files
-    from helpers.evaluation.tables import article_report
-
     if qrels is None and article:
         with redirect_stdout(sys.stderr):  # which runs are left out
-            text = article_report(load_profile())
+            text = resolve_name("helpers.evaluation.tables:article_report")(load_profile())
         print(text)
     elif qrels is None or run is None:
         raise UserError("Two files in TREC format are needed, as in: python -m helpers metrics QRELS RUN.")
     else:
-        print(score_files(qrels, run, article))
+        print(resolve_name("helpers.evaluation.metrics:score_files")(qrels, run, article))
 
 
 @door.command()
 def publish(name: Name, repo: str, push: Annotated[bool, typer.Option("--push", help="Do it.")] = False) -> None:
     """Show what of a model goes to the Hub; with --push, push it."""
-    from helpers.training.publish import publish
-
-    publish(name, repo, load_profile(), push)
+    resolve_name("helpers.training.publish:publish")(name, repo, load_profile(), push)
 
 
 @door.command()
 def notebook(name: str, parameters: Annotated[list[str] | None, typer.Argument(help="neg_num=50 ...")] = None) -> None:
     """Run a notebook into output/<profile>/notebooks/."""
-    from helpers.notebook import run_notebook
-
-    run_notebook(name, parameters or [], load_profile())
+    resolve_name("helpers.notebook:run_notebook")(name, parameters or [], load_profile())
 
 
 @door.command()
 def store() -> None:
     """Put the outputs of the last run into the notebooks."""
-    from helpers.notebook import store_outputs
-
-    store_outputs(load_profile())
+    resolve_name("helpers.notebook:store_outputs")(load_profile())
 
 
 @benchmarks.command()
 def encode(name: Annotated[str, typer.Argument(help="reference, neg10, ...")] = "reference") -> None:
     """Encode the corpus beside two libraries' own ways."""
-    from helpers.benchmarks.encode import benchmark
-
-    benchmark(name, load_profile())
+    resolve_name("helpers.benchmarks.encode:benchmark")(name, load_profile())
 
 
 @benchmarks.command()
 def search(vectors: Annotated[int, typer.Argument(min=1)] = 1_000_000) -> None:
     """Search vectors on disk exactly."""
-    from helpers.benchmarks.search import benchmark
-
-    benchmark(vectors)
+    resolve_name("helpers.benchmarks.search:benchmark")(vectors)
 
 
 @benchmarks.command()
 def memory(queries: Annotated[int, typer.Argument(min=1000)] = 500_000) -> None:
     """Build data and begin a training, at size."""
-    from helpers.benchmarks.memory import benchmark
-
-    benchmark(queries)
+    resolve_name("helpers.benchmarks.memory:benchmark")(queries)
 
 
 @benchmarks.command()
@@ -173,17 +151,13 @@ def learning_curve(
     smallest: Annotated[bool, typer.Option("--smallest", help="Its quickest point alone.")] = False,
 ) -> None:
     """Train on ever more pairs, in as many steps."""
-    from helpers.benchmarks.learning_curve import benchmark
-
-    benchmark(load_profile(), smallest)
+    resolve_name("helpers.benchmarks.learning_curve:benchmark")(load_profile(), smallest)
 
 
 @benchmarks.command()
 def grad_cache() -> None:
     """Train large batches in chunks; needs a CUDA card."""
-    from helpers.benchmarks.grad_cache import benchmark
-
-    benchmark()
+    resolve_name("helpers.benchmarks.grad_cache:benchmark")()
 
 
 if __name__ == "__main__":

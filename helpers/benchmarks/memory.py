@@ -12,8 +12,9 @@ from subprocess import Popen
 from tempfile import TemporaryDirectory
 
 import psutil
+from tqdm import tqdm
 
-from helpers.base import ROOT, UserError, clock, load_profile, write_jsonl
+from helpers.base import ROOT, UserError, load_profile, write_jsonl
 
 HELPERS = (sys.executable, "-m", "helpers", "notebook")
 STEPS = {
@@ -60,7 +61,7 @@ def benchmark(queries: int) -> None:
         try:
             for name, command in STEPS.items():
                 peak, seconds = measure(command, environ, Path(folder) / "said")
-                print(f"{name:28} {peak / 1e9:5.2f} GB  {clock(seconds):>8}", flush=True)
+                print(f"{name:28} {peak / 1e9:5.2f} GB  {tqdm.format_interval(seconds):>8}", flush=True)
             print(f"{queries:,} queries, {profile.training_file(50).stat().st_size / 1e9:.2f} GB of rows")
         finally:
             for made in (profile.data_dir, profile.output_dir):
