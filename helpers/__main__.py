@@ -1,13 +1,10 @@
-"""The commands: `python -m helpers` lists them, `python -m helpers COMMAND --help` tells what one takes.
-
-What a command does is imported when it is called, by name: most of it needs libraries that take seconds to load.
-"""
+"""The commands: `python -m helpers` lists them, `python -m helpers COMMAND --help` tells what one takes."""
 
 import os
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from pkgutil import resolve_name
+from pkgutil import resolve_name  # imports what a command does when it is called: its libraries take seconds
 from typing import Annotated
 
 import typer

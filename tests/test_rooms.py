@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from pkgutil import resolve_name
 
 import helpers
 from helpers.base.profile import ROOT
@@ -35,6 +36,12 @@ def test_whoever_makes_tables_waits_for_no_torch():
     script = f"import sys, importlib\nfor name in {modules}: importlib.import_module(name)\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert HEAVY.isdisjoint(done.stdout.split())
+
+
+def test_the_door_names_what_is_there():
+    named = re.findall(r'resolve_name\("(.+?)"\)', (ROOT / "helpers/__main__.py").read_text())
+    assert len(named) == 14
+    assert all(map(resolve_name, named))
 
 
 def test_the_readme_names_every_module():

@@ -10,7 +10,7 @@ from helpers.base.files import read_lines, whole_file
 Qrels = dict[str, dict[str, int]]  # query id -> docid -> relevance
 Run = dict[str, dict[str, float]]  # query id -> docid -> score
 DEPTH = 100  # passages that a run has of a query, at most
-# As trec_eval reads them; it takes eight bytes for each level of relevance, and stops where it gets none.
+# trec_eval takes eight bytes for each level of relevance, and stops where it gets none; nothing is ranked by a NaN.
 RELEVANCE = re.compile(r"(-\d+|\+?0*(\d{1,6}|1000000))(\.\d*)?", re.ASCII)
 SCORE = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?)", re.ASCII | re.IGNORECASE)
 SHOWN = 50  # characters of what a complaint is about
@@ -40,10 +40,7 @@ def read_qrels(path: Path) -> Qrels:
 
 
 def read_run(path: Path) -> Run:
-    """Read a TREC run, whose columns rank and name are not used; raises UserError: as `read_qrels`, but may be empty.
-
-    A score may be infinite, but not NaN: nothing can be ranked by that.
-    """
+    """Read a TREC run, of which rank and name are not used; raises UserError: as `read_qrels`, but it may be empty."""
     return _read(path, "query_id Q0 docid rank score name", "score", SCORE, "a number")
 
 
