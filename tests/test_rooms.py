@@ -40,8 +40,7 @@ def test_whoever_makes_tables_waits_for_no_torch():
 
 def test_the_door_names_what_is_there():
     named = re.findall(r'resolve_name\("(.+?)"\)', (ROOT / "helpers/__main__.py").read_text())
-    assert len(named) == 14
-    assert all(map(resolve_name, named))
+    assert named and all(map(resolve_name, named))
 
 
 def test_the_readme_names_every_module():
