@@ -1,8 +1,4 @@
-"""Tell by the exit status whether this Python has all that the project runs on; print the file that names it.
-
-That is requirements-gpu.txt where FAISS for a GPU is installed, and requirements.txt elsewhere: both own the package
-`faiss`, and one installed over the other would be neither.
-"""
+"""Tell by the exit status whether this Python has all that the project runs on; print the file that names it."""
 
 import sys
 from importlib.metadata import PackageNotFoundError, distributions, version
@@ -22,6 +18,7 @@ def installed(requirements: Path) -> bool:
 
 
 if __name__ == "__main__":
+    # Both FAISS own the package `faiss`, and one installed over the other would be neither.
     in_force = "requirements-gpu.txt" if any(distributions(name="faiss-gpu")) else "requirements.txt"
     print(in_force)
     found = getattr(find_spec("helpers"), "origin", None)  # of this folder, or of another clone that pip installed

@@ -14,7 +14,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def run_notebook(name: str, assignments: list[str], profile: Profile) -> None:
-    """Execute a notebook such as `01_build_train_dataset` with parameters such as `neg_num=50`; keep the copy.
+    """Execute a notebook, such as `01_build_train_dataset`, with parameters, such as `neg_num=50`; keep the copy.
 
     Raises UserError: there is no such notebook, or a cell failed.
     """
@@ -35,13 +35,12 @@ def run_notebook(name: str, assignments: list[str], profile: Profile) -> None:
     how = {"progress_bar": sys.stderr.isatty(), "extra_arguments": ["--log-level=50"]}
     files = (str(file).replace("{", "{{").replace("}", "}}") for file in (path, executed))  # it fills in what they name
     try:  # at once: to free what it has loaded takes a kernel seconds, and all its files are whole
-        papermill.execute_notebook(*files, parameters, shutdown_kernel="immediate", **how)
+        notebook = papermill.execute_notebook(*files, parameters, shutdown_kernel="immediate", **how)
     except papermill.PapermillExecutionError as error:
         reason = error.evalue if error.ename == "UserError" else f"{error.ename}: {error.evalue}, see {executed}"
         raise UserError(f"notebooks/{path.name}: {reason}") from error
-    notebook = tidy(nbformat.read(executed, as_version=4))
     with whole_file(executed) as file:
-        nbformat.write(notebook, file)
+        nbformat.write(tidy(notebook), file)
 
 
 def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -63,8 +62,7 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 def store_outputs(profile: Profile) -> None:
     """Copy the outputs of the profile's executed notebooks into the notebooks of the series.
 
-    Raises UserError: one has not been run to its end as it is, or not at all, unless run_all.sh leaves it out; none is
-    written then.
+    Raises UserError, before any is written: one that run_all.sh runs has not been run to its end as it is.
     """
     notebooks, series = {}, (ROOT / "run_all.sh").read_text(encoding="utf8")
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
@@ -75,8 +73,8 @@ def store_outputs(profile: Profile) -> None:
         cells = nbformat.read(executed, as_version=4).cells if executed else []
         cells = [cell for cell in cells if "injected-parameters" not in cell.metadata.get("tags", [])]
         if [cell.source for cell in cells] != [cell.source for cell in notebook.cells]:  # a failed one has more cells
-            how = f"not been run to its end under PROFILE={profile.name}"
-            raise UserError(f"{path.name} has {how} as it is now; run bash run_all.sh first.")
+            how = f"to its end under PROFILE={profile.name} as it is now"
+            raise UserError(f"{path.name} has not been run {how}; run bash run_all.sh first.")
         for cell, done in zip(notebook.cells, cells, strict=True):
             if cell.cell_type == "code":
                 cell.outputs = done.outputs

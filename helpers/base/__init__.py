@@ -1,6 +1,6 @@
 """What all rooms stand on: settings, one-sentence errors, whole files, fingerprints, manifests, TREC files, the Hub."""
 
-from helpers.base.clock import clock, timed
+from helpers.base.clock import timed
 from helpers.base.errors import UserError, run_command
 from helpers.base.files import Rows, read_json, read_jsonl, read_lines, whole_file, write_json, write_jsonl, writing
 from helpers.base.fingerprint import file_fingerprint, fingerprint, model_fingerprint

@@ -15,13 +15,10 @@ class UserError(Exception):
 
 
 def run_command(main: Callable[[], Any]) -> Any:
-    """Call a command line's `main` and return what it does; a `UserError` becomes one line and exit status 2.
-
-    What a terminal, a pipe or UTF-8 has no character for is shown by its number.
-    """
+    """Call a command line's `main` and return what it does; a `UserError` becomes one line and exit status 2."""
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="backslashreplace")  # what it has no character for is shown by its number
     try:
         return main()
     except UserError as error:

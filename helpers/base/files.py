@@ -101,16 +101,13 @@ def _object(where: str, line: str | bytes) -> dict:
 
 
 class Rows(Sequence[dict]):
-    """The objects of a file, one a line that is not blank, parsed when they are asked for; 16 bytes a row in memory.
-
-    The file stays open: one that takes its place is not seen.
-    """
+    """The objects of a file, one a line that is not blank, parsed when they are asked for; 16 bytes a row in memory."""
 
     def __init__(self, path: Path, remedy: str, note: Callable[[str, dict], None]):
         """Call `note` with where each row stands and the row. Raises UserError: as `read_jsonl`, or there is none."""
         self.places, start, digest = array("q"), 0, hashlib.sha256()
         try:
-            self.file = path.open("rb")
+            self.file = path.open("rb")  # it stays open: one that takes its place is not seen
             for number, line in enumerate(self.file, start=1):
                 digest.update(line)
                 if line.strip():

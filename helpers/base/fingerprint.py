@@ -30,10 +30,8 @@ def _digest(path: Path, size: int, modified: int) -> str:
 
 
 def model_fingerprint(folder: Path) -> str:
-    """Return a fingerprint of a model's weights, config and tokenizer, over the bytes of the files that are read.
-
-    Others may come into a folder that programs share: weights as .bin, or vocabularies beside a whole tokenizer.
-    """
+    """Return a fingerprint of a model's weights, config and tokenizer, over the bytes of the files that are read."""
+    # Others may come into a folder that programs share: weights as .bin, or vocabularies beside a whole tokenizer.
     digest, suffixes = hashlib.sha256(), {path.suffix for path in folder.iterdir()}
     read = {".json", ".safetensors" if ".safetensors" in suffixes else ".bin"}
     read |= set() if (folder / "tokenizer.json").exists() else {".txt", ".model"}

@@ -26,23 +26,18 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     """Return what a manifest says; None if there is none, or one of its files is gone or has another size."""
     try:
         made = json.loads(path.read_text(encoding="utf8"))
-        whole = "made_from" in made and all(
-            (path.parent / name).stat().st_size == size for name, size in made["files"].items()
-        )
+        whole = all((path.parent / name).stat().st_size == size for name, size in made["files"].items())
+        return made if whole and "made_from" in made else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return made if whole else None
 
 
 def write_manifest(path: Path, made_from: dict, files: Iterable[Path] | None = None, **more: Any) -> dict[str, Any]:
-    """Write the manifest of files, by default those of its folder, and return it.
-
-    It has what they are made from, a value a name, their sizes in bytes, and what `more` there is to say of them.
-    """
+    """Write and return the manifest of files, by default its folder's: `made_from`, sizes in bytes, and `more`."""
     others = (file for file in path.parent.glob("[!.]*") if file != path and file.is_file())
     sizes = {os.path.relpath(file, path.parent): file.stat().st_size for file in (others if files is None else files)}
-    write_json(path, {"made_from": made_from, "files": sizes, **more})
-    return {"made_from": made_from, "files": sizes, **more}
+    write_json(path, made := {"made_from": made_from, "files": sizes, **more})
+    return made
 
 
 def differing(before: dict, now: dict) -> str:
@@ -78,10 +73,8 @@ def busy(path: Path) -> bool:
     try:
         with lock_of(path).acquire(blocking=False):
             return False
-    except Timeout:
-        return True
-    except (OSError, NotImplementedError):  # no locks, and nobody knows
-        return False
+    except (OSError, NotImplementedError) as error:  # without locks nobody knows
+        return isinstance(error, Timeout)
 
 
 def lock_of(path: Path) -> FileLock:

@@ -152,9 +152,8 @@ def check_name(name: str) -> str:
 def how_to_train(name: str) -> str:
     """Say which script trains `neg10`, `hard`, ..., or how to make it."""
     script = f"finetune_{check_name(name)}.sh"
-    if (ROOT / script).is_file():
-        return f"run bash {script}"
-    return f"copy finetune_neg10.sh to {script}, set neg_num={name[3:]} in it, and run it"
+    copied = f"copy finetune_neg10.sh to {script}, set neg_num={name[3:]} in it, and run it"
+    return f"run bash {script}" if (ROOT / script).is_file() else copied
 
 
 KEYS = [name.upper() for name, field in Profile.model_fields.items() if name != "name" and not field.exclude]
@@ -177,8 +176,7 @@ def load_profile(name: str | None = None, environ: Mapping[str, str] = os.enviro
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in (ROOT / "profiles").glob("*.env")))
         raise UserError(f"PROFILE={name}: there is no profiles/{name}.env; the profiles are {known}.")
-    own = _read_settings(path)
-    given = overrides(environ)
+    own, given = _read_settings(path), overrides(environ)
     values = own | given
     for key in ("DATASET", "DISTRACTORS"):
         values[key] = _resolve(key, values.get(key, ""))
@@ -240,12 +238,9 @@ def _resolve(key: str, name: str) -> str:
 
 
 def _suffix(given: list[str]) -> str:
-    """Return what tells data or a base model from others that have the same last name: of a path or Hub id, and more.
-
-    A path in the project's folder counts from there, so that the project may move.
-    """
+    """Return what tells data or a base model from others of the same last name: digits of path or Hub id, and more."""
     path = Path(given[0]).resolve()
-    if path.exists():
+    if path.exists():  # in the project's folder it counts from there: the project may move
         given[0] = str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
     return fingerprint(given)[:6]
 

@@ -2,10 +2,7 @@
 
 import re
 from array import array
-from collections.abc import Callable
-from math import isnan
 from pathlib import Path
-from typing import Any
 
 from helpers.base.errors import UserError
 from helpers.base.files import read_lines, whole_file
@@ -13,7 +10,9 @@ from helpers.base.files import read_lines, whole_file
 Qrels = dict[str, dict[str, int]]  # query id -> docid -> relevance
 Run = dict[str, dict[str, float]]  # query id -> docid -> score
 DEPTH = 100  # passages that a run has of a query, at most
-LEVELS = 1_000_000  # of relevance; trec_eval takes eight bytes for each, and stops where it gets none
+# trec_eval takes eight bytes for each level of relevance, and stops where it gets none; nothing is ranked by a NaN.
+RELEVANCE = re.compile(r"(-\d+|\+?0*(\d{1,6}|1000000))(\.\d*)?", re.ASCII)
+SCORE = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?)", re.ASCII | re.IGNORECASE)
 SHOWN = 50  # characters of what a complaint is about
 
 
@@ -34,51 +33,33 @@ def read_qrels(path: Path) -> Qrels:
     It cuts a relevance to a whole number and takes all that are negative for unjudged, here -1.
     Raises UserError: the file is missing, empty or not in UTF-8, a line has another form, or a docid stands twice.
     """
-    names, wanted = "query_id iteration docid relevance", f"a whole number up to {LEVELS:,}"
-    if not (qrels := _read(path, names, "relevance", _relevance, wanted)):
+    names, wanted = "query_id iteration docid relevance", "a whole number up to 1,000,000"
+    if not (found := _read(path, names, "relevance", RELEVANCE, wanted)):
         raise UserError(f"{path} is empty; write {names!r} a line.")
-    return qrels
+    return {query_id: {docid: int(max(level, -1)) for docid, level in found[query_id].items()} for query_id in found}
 
 
 def read_run(path: Path) -> Run:
-    """Read a TREC run, whose columns rank and name are not used; raises UserError: as `read_qrels`, but may be empty.
-
-    A score may be infinite, but not NaN: nothing can be ranked by that.
-    """
-    return _read(path, "query_id Q0 docid rank score name", "score", _score, "a number")
+    """Read a TREC run, of which rank and name are not used; raises UserError: as `read_qrels`, but it may be empty."""
+    return _read(path, "query_id Q0 docid rank score name", "score", SCORE, "a number")
 
 
-def _relevance(text: str) -> int:
-    match = re.fullmatch(r"([+-]?\d+)(\.\d*)?", text, re.ASCII)
-    if not match or int(match[1]) > LEVELS:
-        raise ValueError
-    return max(int(match[1]), -1)
-
-
-def _score(text: str) -> float:
-    score = float(text)
-    if isnan(score) or not text.isascii() or "_" in text:  # of the latter Python makes numbers, C does not
-        raise ValueError
-    return score
-
-
-def _read(path: Path, names: str, value: str, number: Callable[[str], Any], wanted: str) -> dict[str, dict[str, Any]]:
+def _read(path: Path, names: str, value: str, number: re.Pattern, wanted: str) -> Run:
     """Return query id -> docid -> the number in the column `value`; lines that are blank or a comment are none."""
-    found: dict[str, dict[str, Any]] = {}
-    column = names.split().index(value)
+    found: Run = {}
+    form = names.split()
     for line_number, line in read_lines(path, "give the path of a TREC file"):
         columns, wrong = re.findall(r"\S+", line, re.ASCII), ""  # the white space of C
         if "\0" in line:
             wrong = "a NUL byte; write text"
-        elif len(columns) < len(names.split()) or (len(columns) > len(names.split()) and value == "relevance"):
+        elif len(columns) < len(form) or (len(columns) > len(form) and value == "relevance"):
             wrong = f"{len(columns)} columns; write {names!r}"
         elif columns[2] in found.get(columns[0], ()):
             wrong = f"{columns[2][:SHOWN]} stands twice for query {columns[0][:SHOWN]}; remove one of the lines"
+        elif not number.fullmatch(text := columns[form.index(value)]):
+            wrong = f"{value} {text[:SHOWN]!r} is not {wanted}; the columns may be out of order"
         else:
-            try:
-                found.setdefault(columns[0], {})[columns[2]] = number(columns[column])
-            except ValueError:
-                wrong = f"{value} {columns[column][:SHOWN]!r} is not {wanted}; the columns may be out of order"
+            found.setdefault(columns[0], {})[columns[2]] = float(text)
         if wrong and columns and not line.startswith("#"):
             raise UserError(f"{path}, line {line_number}: {wrong}.")
     return found

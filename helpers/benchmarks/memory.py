@@ -14,8 +14,9 @@ from tempfile import TemporaryDirectory
 import faiss  # noqa: F401  before the first look at the memory
 import numpy as np
 import psutil
+from tqdm import tqdm
 
-from helpers.base import DEPTH, ROOT, UserError, clock, timed
+from helpers.base import DEPTH, ROOT, UserError, timed
 from helpers.benchmarks import passing_profile
 from helpers.encoding.vectors import BLOCK, write_vectors
 from helpers.recall.index import ExactIndex
@@ -89,5 +90,5 @@ def training(queries: int) -> None:
     with passing_profile(random_pairs(queries), PROFILE="demo", FORCE=1) as (profile, environ):
         for name, command in STEPS.items():
             peak, seconds = measure(command, environ, Path(profile.dataset).with_name("said"))
-            print(f"{name:28} {peak / 1e9:5.2f} GB  {clock(seconds):>8}", flush=True)
+            print(f"{name:28} {peak / 1e9:5.2f} GB  {tqdm.format_interval(seconds):>8}", flush=True)
         print(f"{queries:,} queries, {profile.training_file('neg50').stat().st_size / 1e9:.2f} GB of rows")

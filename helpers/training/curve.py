@@ -6,9 +6,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from tqdm import tqdm
 from transformers import TrainerCallback
 
-from helpers.base import MANIFEST, Profile, UserError, clock, how_to_train, load_profile
+from helpers.base import MANIFEST, Profile, UserError, how_to_train, load_profile
 from helpers.base.files import write_jsonl, writing
 from helpers.encoding import training_profile
 from helpers.encoding.settings import is_embedder
@@ -61,7 +62,7 @@ class Progress(TrainerCallback):
                     "the card has it, and start again with FORCE=1."
                 )
             seconds = (time.perf_counter() - self.since) / (state.global_step - self.step)  # a step
-            speed, left = self.batch / seconds, clock(seconds * (state.max_steps - state.global_step))
+            speed, left = self.batch / seconds, tqdm.format_interval(seconds * (state.max_steps - state.global_step))
             point = {"loss": loss, "learning_rate": rate, "examples_per_second": round(speed, 2)}
             self._tell(state, point, f"loss {loss:.4f}   lr {rate:.1e}   {speed:.1f} examples/s   {left} left")
         elif "eval_ndcg@10" in logs:

@@ -10,7 +10,6 @@ import time
 import pytest
 from filelock import FileLock
 
-from helpers.base.clock import clock
 from helpers.base.errors import UserError
 from helpers.base.files import write_json
 from helpers.base.fingerprint import file_fingerprint
@@ -93,10 +92,6 @@ def test_a_tracebacks_of_a_process_are_kept():
     assert text[:3] == own
     assert "ended with status 1" in text[3]
     assert (len(text), status) == (4, 1)
-
-
-def test_clock():
-    assert [clock(seconds) for seconds in (0.4, 61, 3599.6, 3725)] == ["0:00", "1:01", "1:00:00", "1:02:05"]
 
 
 def test_flags():
