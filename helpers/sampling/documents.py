@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import regex
@@ -63,15 +64,14 @@ def cut(paragraphs: list[str]) -> list[str]:
     """Return passages of at most `MAX_WORDS`, cut between paragraphs, else between sentences, else anywhere."""
     found: list[str] = []
     size = MAX_WORDS
-    for paragraph in filter(is_text, paragraphs):
-        for part in _parts(paragraph):
-            length = len(words(part))
-            if found and (size + length <= MAX_WORDS or length < MIN_WORDS):
-                found[-1] += "\n\n" + part
-                size += length
-            else:
-                found.append(part)
-                size = length
+    for part in chain.from_iterable(map(_parts, filter(is_text, paragraphs))):
+        length = len(words(part))
+        if found and (size + length <= MAX_WORDS or length < MIN_WORDS):
+            found[-1] += "\n\n" + part
+            size += length
+        else:
+            found.append(part)
+            size = length
     return found
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.base import Profile, UserError, code_of, file_fingerprint, make, manifest_of, read_jsonl, write_jsonl
-from helpers.sampling.beir import beir_files, beir_pairs, is_beir
+from helpers.sampling.beir import CORPUS, QUERIES, beir_pairs, is_beir, qrels_files
 from helpers.sampling.docstrings import docstring_pairs, package_versions
 from helpers.sampling.sources import dataset_files, read_rows, texts_of
 from helpers.sampling.texts import EMPTY, distinct, fault, is_id, is_text, repair, text_id
@@ -34,12 +34,13 @@ def load_pairs(profile: Profile) -> list[dict]:
     another. What of the source is not used is printed.
     Raises UserError: a file that cannot be read, a row that is not sound, or the Hub out of reach.
     """
-    path = profile.data_dir / "pairs.jsonl"
-    folder, files = profile.dataset_path, list[Path]()
+    path, folder = profile.data_dir / "pairs.jsonl", profile.dataset_path
     if profile.dataset == "docstrings":
-        name = package_versions()
+        name, files = package_versions(), list[Path]()
+    elif is_beir(folder):
+        name, files = folder.name, [folder / CORPUS, folder / QUERIES, *qrels_files(folder).values()]
     else:
-        name, files = (folder.name, beir_files(folder)) if folder and is_beir(folder) else dataset_files(profile)
+        name, files = dataset_files(profile)
     made_from = {
         "source": name,
         "content": [file_fingerprint(file) for file in files],
@@ -50,7 +51,17 @@ def load_pairs(profile: Profile) -> list[dict]:
     }
 
     def write() -> dict:
-        pairs, unused = read_pairs(files, profile)
+        if is_beir(folder):
+            pairs, unused = beir_pairs(folder)
+        else:
+            rows = chain.from_iterable(map(read_rows, files)) if files else (("", pair) for pair in docstring_pairs())
+            pairs, unused = sound_pairs(rows, profile.columns)
+        if not pairs:
+            raise UserError(f"{profile.dataset} has no rows; it needs rows of 'query' and 'positive'.")
+        pairs = merge_queries(map(_repaired, pairs) if profile.fix_text else pairs)
+        if 0 < profile.max_pairs < len(pairs):
+            drawn = random.Random(profile.split_seed).sample(range(len(pairs)), profile.max_pairs)
+            pairs = [pairs[i] for i in sorted(drawn)]
         write_jsonl(path, pairs)
         return {"unused": unused}
 
@@ -61,25 +72,6 @@ def load_pairs(profile: Profile) -> list[dict]:
     if unused:
         print(f"Not used of {name}: {'; '.join(unused)}.")
     return pairs
-
-
-def read_pairs(files: list[Path], profile: Profile) -> tuple[list[dict], list[str]]:
-    """Read pairs from files, or docstrings without any, in the form that `load_pairs` says; draw `max_pairs` of them.
-
-    Return with them what is not used. Raises UserError: a file that cannot be read, or a row that is not sound.
-    """
-    if profile.dataset_path and is_beir(profile.dataset_path):
-        pairs, unused = beir_pairs(profile.dataset_path)
-    else:
-        rows = chain.from_iterable(map(read_rows, files)) if files else (("", pair) for pair in docstring_pairs())
-        pairs, unused = sound_pairs(rows, profile.columns)
-    if not pairs:
-        raise UserError(f"{profile.dataset} has no rows; it needs rows of 'query' and 'positive'.")
-    pairs = merge_queries(map(_repaired, pairs) if profile.fix_text else pairs)
-    if profile.max_pairs and profile.max_pairs < len(pairs):
-        chosen = sorted(random.Random(profile.split_seed).sample(range(len(pairs)), profile.max_pairs))
-        pairs = [pairs[i] for i in chosen]
-    return pairs, unused
 
 
 def _repaired(value: Any) -> Any:
@@ -109,28 +101,25 @@ def sound_pairs(rows: Iterable[tuple[str, Any]], columns: str = "") -> tuple[lis
             if wrong:
                 raise UserError(f"{where}: {names[field]!r} {wrong}; mend or remove the row.")
         pair = {"id": row.get(names["id"]), "query": query[0].strip(), "positive": distinct(positive)}
-        if negative:
-            pair["negative"] = negative
+        pair |= {"negative": negative} if negative else {}
         for field, texts in {"pos_scores": positive, "neg_scores": negative}.items():
             scores = row.get(names[field])
-            if isinstance(scores, list) and [type(score) in (int, float) and isfinite(score) for score in scores] == [
-                True
-            ] * len(texts):
-                pair.setdefault("scores", {}).update(zip(texts, scores, strict=True))
+            numbers = [n for n in scores if type(n) in (int, float) and isfinite(n)] if isinstance(scores, list) else []
+            if numbers == scores and len(numbers) == len(texts):
+                pair.setdefault("scores", {}).update(zip(texts, numbers, strict=True))
             elif scores:
                 unused.add(names[field])
         if pair["id"] is not None:
-            pair["id"] = str(pair["id"])
-            if not is_id(pair["id"]):
-                raise UserError(f"{where}: id {pair['id']!r} is empty or has a space; mend it or leave 'id' out.")
-            if asked.setdefault(pair["id"], text_id(query[0])) != text_id(query[0]):
-                raise UserError(f"{where}: id {pair['id']!r} is another query's above; mend it or leave 'id' out.")
+            pair["id"] = name = str(pair["id"])
+            if not is_id(name):
+                raise UserError(f"{where}: id {name!r} is empty or has a space; mend it or leave 'id' out.")
+            if asked.setdefault(name, text_id(query[0])) != text_id(query[0]):
+                raise UserError(f"{where}: id {name!r} is another query's above; mend it or leave 'id' out.")
         pairs.append(pair)
     for number, pair in enumerate(pairs, start=1):
-        if pair["id"] is None:  # none that is given
-            pair["id"] = next(
-                name for name in chain([f"q{number}"], map(f"q{number}.{{}}".format, count(2))) if name not in asked
-            )
+        if pair["id"] is None:  # it gets one that is not given
+            free = chain([f"q{number}"], map(f"q{number}.{{}}".format, count(2)))
+            pair["id"] = next(name for name in free if name not in asked)
     return pairs, [f"columns {', '.join(sorted(unused))}"] if unused else []
 
 
@@ -145,16 +134,14 @@ def parse_columns(columns: str) -> dict[str, str]:
 
 def _column(where: str, row: dict, field: str, given: dict[str, str]) -> str:
     """Return which column of a row a field is in; of one that it may be without, the field's own name."""
-    found = [given[field]] if field in given else [name for name in NAMES[field] if name in row]
-    if field not in ("query", "positive"):
-        return found[0] if found else field
-    if not found or found[0] not in row:
-        raise UserError(
-            f"{where}: no column {(found or [field])[0]!r} among {', '.join(map(repr, row)) or 'none'}; rename one, or "
-            "set COLUMNS='query=..., positive=...'."
-        )
-    if len(found) > 1 and found[0] not in CLEAR:
-        raise UserError(f"{where}: {' or '.join(found)} could be {field!r}; set COLUMNS='{field}={found[0]}'.")
+    found = [given[field]] if field in given else [name for name in NAMES[field] if name in row] or [field]
+    wrong, remedy = "", "rename one, or set COLUMNS='query=..., positive=...'"
+    if found[0] not in row:
+        wrong = f"no column {found[0]!r} among {', '.join(map(repr, row)) or 'none'}"
+    elif len(found) > 1 and found[0] not in CLEAR:
+        wrong, remedy = f"{' or '.join(found)} could be {field!r}", f"set COLUMNS='{field}={found[0]}'"
+    if wrong and field in ("query", "positive"):
+        raise UserError(f"{where}: {wrong}; {remedy}.")
     return found[0]
 
 
