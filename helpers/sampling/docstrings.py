@@ -1,4 +1,4 @@
-"""Query-passage pairs from docstrings of installed packages, parsed, not imported: first sentence and prose after it."""
+"""Query-passage pairs from the docstrings of installed packages: the first sentence, and the prose after it."""
 
 import ast
 import importlib.util

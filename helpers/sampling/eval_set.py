@@ -69,10 +69,7 @@ def build_eval_rows(evaluation: list[dict], instruction: str) -> list[dict]:
 
 
 def corpus_rows(pairs: Iterable[dict], distractors: Iterable[str] = ()) -> Iterator[dict]:
-    """Yield the rows of `corpus.jsonl`, `id` and `text`: each distinct passage once, in order, distractors last.
-
-    Passages that differ only in white space or case are one; twice in the corpus, it would earn twice.
-    """
+    """Yield the rows of `corpus.jsonl`, `id` and `text`: each distinct passage once, in order, distractors last."""
     seen: set[int] = set()
     for text in chain(*(pair["positive"] for pair in pairs), distractors):
         if (key := text_id(text)) not in seen:
@@ -81,9 +78,9 @@ def corpus_rows(pairs: Iterable[dict], distractors: Iterable[str] = ()) -> Itera
 
 
 def save_eval_set(evaluation: list[dict], pairs: list[dict], profile: Profile) -> EvalSet:
-    """Write the evaluation set of the pairs that evaluate, over the passages of all, and return what it says.
+    """Write the evaluation set of the pairs that evaluate, over the passages of all, unless it is there; return it.
 
-    One that is there and made from the same stays. Raises UserError: a positive of a query is not in the corpus.
+    Raises UserError: a positive of a query is not in the corpus.
     """
     folder = profile.data_dir
     distractors = [profile.dataset_path / CORPUS] if is_beir(profile.dataset_path) else []

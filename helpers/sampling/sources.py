@@ -38,8 +38,8 @@ def dataset_files(profile: Profile) -> tuple[str, list[Path]]:
     try:  # kept by `fetch`, so it is there without a connection, too
         listed = get_cached_repo_tree(name, repo_type="dataset", revision=folder.name)
     except CachedRepoTreeNotFoundError as error:  # fetched by another program
-        wrong = "the list of its files is not on this disk; run this once with a connection"
-        raise UserError(f"{name}: {wrong}.") from error
+        remedy = "run this once with a connection"
+        raise UserError(f"{name}: the list of its files is not on this disk; {remedy}.") from error
     with TemporaryDirectory() as skeleton:  # the names of all files with nothing in them, and the card
         for path in (Path(skeleton) / file.path for file in listed):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,9 +69,9 @@ def _split_files(folder: Path, split: str, name: str) -> list[str]:
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield where each row of a file of pairs stands, and the row; no text is made anything else.
+    """Yield where each row of a file stands, and the row, texts as they are, names of columns stripped, in lower case.
 
-    Names of columns are stripped and in lower case. Raises UserError: the file is not what its ending says.
+    Raises UserError: the file is not what its ending says.
     """
     readers = {".jsonl": _read_json, ".json": _read_json, ".csv": _read_csv, ".parquet": _read_parquet}
     if path.suffix.lower() not in readers:

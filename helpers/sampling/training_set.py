@@ -36,12 +36,10 @@ def training_rows(
 
 def save_training_set(train: list[dict], pool: list[str], neg_num: int, profile: Profile) -> str:
     """Write the training set, if it is not there and made from the same; return a sentence that says what it is."""
-    path = profile.training_file(neg_num)
-    found: Counter[int] = Counter()  # negatives of a query -> queries
+    path, found = profile.training_file(neg_num), Counter[int]()  # negatives of a query -> queries
 
     def rows() -> Iterator[dict]:
-        settings = profile.instruction, profile.negatives_seed, profile.own_negatives
-        drawn = training_rows(train, pool, neg_num, *settings)
+        drawn = training_rows(train, pool, neg_num, profile.instruction, profile.negatives_seed, profile.own_negatives)
         for row in tqdm(drawn, path.name, len(train), unit="row", leave=False, delay=5):
             found[len(row["neg"])] += 1
             yield row
