@@ -58,10 +58,7 @@ def _public_docstrings(node: ast.AST) -> Iterator[str]:
 
 
 def split_docstring(docstring: str) -> tuple[str, str] | None:
-    """Return a docstring's first sentence and the prose after it, less sections, directives and markup.
-
-    None if it is a template or a signature, or if either side says too little to be a query or a passage.
-    """
+    """Return a docstring's first sentence and prose after it, less markup; None if one says too little or is code."""
     prose = DIRECTIVE.sub("", SECTION.split(docstring, maxsplit=1)[0])
     query, explanation = first_sentence(ROLE.sub(r"\1", prose).replace("`", ""))
     passage = explanation.split()
@@ -76,10 +73,7 @@ def _package_pairs(package: str) -> list[tuple[str, str]]:
 
 
 def docstring_pairs(packages: tuple[str, ...] = PACKAGES) -> list[dict]:
-    """Return the pairs of all packages, `{"query": str, "positive": [str]}`, without repeats or near-copies.
-
-    Libraries repeat a docstring from class to class and change a word; of two right answers only one would count.
-    """
+    """Return the pairs of all packages, `{"query": str, "positive": [str]}`, without repeats or near-copies."""
     pairs: dict[str, dict] = {}  # by their query, without case
     seen: dict[tuple[str, ...], list[int]] = {}  # shingle -> numbers of the pairs that have it
     with ProcessPoolExecutor() as pool:  # parsing takes nearly all the time
@@ -87,6 +81,7 @@ def docstring_pairs(packages: tuple[str, ...] = PACKAGES) -> list[dict]:
             words = re.findall(r"\w+", passage.lower())
             shingles = {tuple(words[i : i + SHINGLE]) for i in range(len(words) - SHINGLE + 1)}
             shared = Counter(number for shingle in shingles for number in seen.get(shingle, ()))
+            # A docstring goes from class to class with a word changed; of two right answers only one would count.
             if query.lower() in pairs or max(shared.values(), default=0) > NEAR_COPY * len(shingles):
                 continue
             for shingle in shingles:

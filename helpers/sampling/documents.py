@@ -100,9 +100,9 @@ def section_pairs(headings: list[str], paragraphs: list[str], left_out: Counter[
 
 
 def documents(folder: Path, out: Path) -> None:
-    """Write the pairs of all documents in a folder, hidden ones aside, into a file for `DATASET`; print their number.
+    """Write the pairs of a folder's documents into a file for `DATASET`; print their number.
 
-    Raises UserError: there is no such folder, no pair in it, or the file is there already or not named .jsonl.
+    Hidden files are left alone. Raises UserError: no such folder, no pair, or the file is there or not named .jsonl.
     """
     if out.suffix != ".jsonl" or out.exists():
         raise UserError(f"{out} {'is there already' if out.exists() else 'does not end in .jsonl'}; give another name.")

@@ -20,10 +20,7 @@ EVAL_MANIFEST = "eval_set.made.json"
 
 
 class Corpus(Mapping[str, str]):
-    """Docid, `d1`, `d2`, ..., -> text, read from a file of objects with `id` and `text` when it is asked for.
-
-    Raises UserError: the file is missing or empty, or a line is not sound.
-    """
+    """Docid, `d1`, `d2`, ..., -> text, read from a file when it is asked for; raises UserError: a line is not sound."""
 
     def __init__(self, path: Path):
         numbers = count(1)
@@ -78,10 +75,7 @@ def corpus_rows(pairs: Iterable[dict], distractors: Iterable[str] = ()) -> Itera
 
 
 def save_eval_set(evaluation: list[dict], pairs: list[dict], profile: Profile) -> EvalSet:
-    """Write the evaluation set of the pairs that evaluate, over the passages of all, unless it is there; return it.
-
-    Raises UserError: a positive of a query is not in the corpus.
-    """
+    """Write and return the evaluation set over the passages of all pairs; raises UserError: a positive is not there."""
     folder = profile.data_dir
     distractors = [profile.dataset_path / CORPUS] if is_beir(profile.dataset_path) else []
     distractors += [Path(profile.distractors)] if profile.distractors else []

@@ -146,10 +146,7 @@ def _column(where: str, row: dict, field: str, given: dict[str, str]) -> str:
 
 
 def merge_queries(pairs: Iterable[dict]) -> list[dict]:
-    """Unite the rows that ask the same query; files often give one positive a row.
-
-    Of its negatives stay those that are neither its positives nor the query itself.
-    """
+    """Unite rows of one query, as files often give one positive a row; negatives that are positives or itself go."""
     merged: dict[int, dict] = {}
     for pair in pairs:
         row = merged.setdefault(text_id(pair["query"]), pair | {"positive": []})
@@ -164,10 +161,7 @@ def merge_queries(pairs: Iterable[dict]) -> list[dict]:
 
 
 def read_distractors(paths: Iterable[Path], fix_text: bool) -> Iterator[str]:
-    """Yield the passages of files of distractors; those without a text are passed over, and their number printed.
-
-    Raises UserError: a file is not readable, or a row has no column for a passage.
-    """
+    """Yield passages of files of distractors; print how many rows have no text; raises UserError: one is not sound."""
     for path in paths:
         empty = 0
         for where, row in read_rows(path):

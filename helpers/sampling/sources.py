@@ -69,10 +69,7 @@ def _split_files(folder: Path, split: str, name: str) -> list[str]:
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield where each row of a file stands, and the row, texts as they are, names of columns stripped, in lower case.
-
-    Raises UserError: the file is not what its ending says.
-    """
+    """Yield where each row of a file stands, and the row, columns in lower case; raises UserError: it is not sound."""
     readers = {".jsonl": _read_json, ".json": _read_json, ".csv": _read_csv, ".parquet": _read_parquet}
     if path.suffix.lower() not in readers:
         raise UserError(f"{path}: pairs are read from {', '.join(readers)}; convert it.")

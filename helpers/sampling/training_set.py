@@ -18,10 +18,7 @@ from helpers.sampling.texts import text_id
 def training_rows(
     train: list[dict], pool: list[str], neg_num: int, instruction: str, seed: int, own: bool = False
 ) -> Iterator[dict]:
-    """Yield FlagEmbedding's training rows: `query`, `pos`, `neg`, `id` and the instruction as `prompt`.
-
-    With `own` the negatives that a pair has itself come first, and random ones fill up.
-    """
+    """Yield FlagEmbedding's `query`, `pos`, `neg`, `id`, `prompt`; with `own` a pair's own negatives come first."""
     ids = [text_id(text) for text in pool]
     known = set(ids)
     given = [pair.get("negative", [])[:neg_num] if own else [] for pair in train]
@@ -68,10 +65,7 @@ class TrainingSet(Sequence[dict]):
     """The rows of a training set, read from the file when they are asked for; in memory are eight bytes a text."""
 
     def __init__(self, path: Path, instruction: str | None = None, group_size: int = 1):
-        """Read the file once; raises UserError: it is missing or empty, or a row is not sound.
-
-        Nor is one with less than `group_size` - 1 negatives or, if one is given, another instruction.
-        """
+        """Read the file; raises UserError: a row is not sound, has too few negatives or another instruction."""
         self.path, self.instruction, self.group_size = path, instruction, group_size
         self.remedy = f"run notebooks/01_build_train_dataset.ipynb with neg_num = {path.stem.rpartition('_')[2]} first"
         self._ids = array("q")  # of each row those of its query, its positives and its negatives
