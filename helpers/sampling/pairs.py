@@ -8,11 +8,13 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from ftfy import fix_encoding
+
 from helpers.base import Profile, UserError, code_of, file_fingerprint, make, manifest_of, read_jsonl, write_jsonl
 from helpers.sampling.beir import CORPUS, QUERIES, beir_pairs, is_beir, qrels_files
 from helpers.sampling.docstrings import docstring_pairs, package_versions
 from helpers.sampling.sources import dataset_files, read_rows, texts_of
-from helpers.sampling.texts import EMPTY, distinct, fault, is_id, is_text, repair, text_id
+from helpers.sampling.texts import EMPTY, distinct, fault, is_id, is_text, text_id
 
 # What people call the columns; the first three win, of the others a row may have one.
 NAMES = {
@@ -76,8 +78,8 @@ def load_pairs(profile: Profile) -> list[dict]:
 
 def _repaired(value: Any) -> Any:
     if isinstance(value, dict):
-        return {repair(key): _repaired(part) for key, part in value.items()}
-    return list(map(_repaired, value)) if isinstance(value, list) else repair(value) if is_text(value) else value
+        return {fix_encoding(key): _repaired(part) for key, part in value.items()}
+    return list(map(_repaired, value)) if isinstance(value, list) else fix_encoding(value) if is_text(value) else value
 
 
 def sound_pairs(rows: Iterable[tuple[str, Any]], columns: str = "") -> tuple[list[dict], list[str]]:
@@ -173,6 +175,6 @@ def read_distractors(paths: Iterable[Path], fix_text: bool) -> Iterator[str]:
                     raise UserError(f"{where}: {name!r} {wrong}; mend or remove the row.")
                 empty += bool(wrong)
                 if not wrong:
-                    yield repair(text) if fix_text else text
+                    yield fix_encoding(text) if fix_text else text
         if empty:
             print(f"{path.name}: {empty:,} rows without a text are passed over.")

@@ -77,9 +77,8 @@ def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
         if isinstance(row, dict):
             named = {column.strip().casefold(): value for column, value in row.items()}
             if len(named) < len(row):
-                raise UserError(
-                    f"{path}, {place}: two of the columns {', '.join(row)} are one but for case; rename one."
-                )
+                columns = ", ".join(row)
+                raise UserError(f"{path}, {place}: two of the columns {columns} are one but for case; rename one.")
             row = named
         yield f"{path}, {place}", row
 

@@ -7,6 +7,7 @@ from typing import TypeGuard
 from unicodedata import normalize
 
 import regex
+from ftfy import fix_encoding
 
 EXCERPT = 110  # characters
 EMPTY = "is empty"
@@ -68,16 +69,9 @@ def distinct(texts: Iterable[str]) -> list[str]:
     return list(first.values())
 
 
-def repair(text: str) -> str:
-    """Undo mojibake: UTF-8 that was read as something else, such as the â€™ of a ’ (by the library ftfy)."""
-    import ftfy
-
-    return ftfy.fix_encoding(text)
-
-
 def is_garbled(text: str) -> bool:
-    """Tell whether `repair` would change a text."""
-    return not text.isascii() and repair(text) != text
+    """Tell whether a text has mojibake: UTF-8 that was read as something else, such as the â€™ of a ’."""
+    return not text.isascii() and fix_encoding(text) != text
 
 
 def excerpt(text: str, length: int = EXCERPT) -> str:
