@@ -1,46 +1,38 @@
-"""A folder in BEIR's form: `corpus.jsonl`, `queries.jsonl` and `qrels/*.tsv`, whose split is its own.
+"""A folder in BEIR's form (Thakur et al. 2021, arXiv:2104.08663), whose split is its own.
 
-Thakur et al. 2021, "BEIR: A Heterogeneous Benchmark for Zero-shot Evaluation of Information Retrieval Models",
-arXiv:2104.08663; https://github.com/beir-cellar/beir/wiki/Load-your-custom-dataset.
+https://github.com/beir-cellar/beir/wiki/Load-your-custom-dataset: `corpus.jsonl`, `queries.jsonl` and `qrels/*.tsv`.
 """
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 
-from helpers.base import Profile, UserError, read_jsonl
-from helpers.base.files import read_lines
+from helpers.base import Profile, Qrels, UserError, read_jsonl, read_lines
 from helpers.sampling.sources import texts_of
 from helpers.sampling.texts import is_id, is_text, text_id
 
-CORPUS = "corpus.jsonl"
+CORPUS, QUERIES = "corpus.jsonl", "queries.jsonl"
+PARTS = {"train": "train", "dev": "test", "test": "test"}  # of a file of judgements; test.tsv rather than dev.tsv
 NOTHING = "there is no qrels/train.tsv, so there is nothing to train; notebooks 02, 03, 06 and 07 run"
 
 
-def is_beir(folder: Path) -> bool:
-    """Tell whether a folder has this form."""
-    return all((folder / name).is_file() for name in (CORPUS, "queries.jsonl")) and (folder / "qrels").is_dir()
+def is_beir(folder: Path | None) -> TypeGuard[Path]:
+    """Tell whether there is a folder that has this form."""
+    return folder is not None and all((folder / f).is_file() for f in (CORPUS, QUERIES)) and (folder / "qrels").is_dir()
 
 
 def qrels_files(folder: Path) -> dict[str, Path]:
     """Return the judgements that train and those that evaluate, as `train` and `test`; there may be one of them."""
-    names = {"train": ("train",), "test": ("test", "dev")}
-    found = {part: [folder / "qrels" / f"{name}.tsv" for name in options] for part, options in names.items()}
-    files = {part: next((path for path in paths if path.is_file()), None) for part, paths in found.items()}
-    if not any(files.values()):
+    paths = ((part, folder / "qrels" / f"{name}.tsv") for name, part in PARTS.items())
+    if not (files := {part: path for part, path in paths if path.is_file()}):
         raise UserError(f"{folder / 'qrels'} has no train.tsv, test.tsv or dev.tsv; put the judgements there.")
-    return {part: path for part, path in files.items() if path}
-
-
-def beir_files(folder: Path) -> list[Path]:
-    """Return the files that are read of a folder."""
-    return [folder / CORPUS, folder / "queries.jsonl", *qrels_files(folder).values()]
+    return files
 
 
 def trains(profile: Profile) -> bool:
     """Tell whether the profile's pairs train: all but those of a folder with judgements that only evaluate."""
-    folder = profile.dataset_path
-    return not folder or not is_beir(folder) or "train" in qrels_files(folder)
+    return not is_beir(folder := profile.dataset_path) or "train" in qrels_files(folder)
 
 
 def check_trains(profile: Profile) -> None:
@@ -50,21 +42,19 @@ def check_trains(profile: Profile) -> None:
 
 
 def beir_pairs(folder: Path) -> tuple[list[dict], list[str]]:
-    """Return the pairs of a folder and what is not used of it.
+    """Return the pairs of a folder and what is not used of it; raises UserError: a file is not sound.
 
     `part` is `test` for those that evaluate, where there are such; `relevance` has the grades that are over 0. Queries
-    that evaluate do not train. Raises UserError: a file is not sound.
+    that evaluate do not train.
     """
     judged = {part: _read_qrels(path) for part, path in qrels_files(folder).items()}
     wanted = {docid for qrels in judged.values() for grades in qrels.values() for docid in grades}
-    queries = {query_id: row.get("text") for query_id, row in _by_id(folder / "queries.jsonl")}
-    rows = _by_id(folder / CORPUS)
-    passages = {docid: texts_of(row)[0] for docid, row in rows if docid in wanted}
+    queries = {query_id: row.get("text") for query_id, row in _by_id(folder / QUERIES)}
+    passages = {docid: texts_of(row)[0] for docid, row in _by_id(folder / CORPUS) if docid in wanted}
     pairs, asked, lost = [], set(), 0
     for part in ("test", "train"):
         for query_id, grades in judged.get(part, {}).items():
-            query = queries.get(query_id)
-            found: dict[str, int] = {}
+            query, found = queries.get(query_id), dict[str, int]()
             for docid, grade in grades.items():
                 if grade > 0 and is_text(text := passages.get(docid)):
                     found[text] = max(grade, found.get(text, 0))
@@ -88,16 +78,17 @@ def _by_id(path: Path) -> Iterator[tuple[str, dict]]:
         yield found, row
 
 
-def _read_qrels(path: Path) -> dict[str, dict[str, int]]:
+def _read_qrels(path: Path) -> Qrels:
     """Read `query-id corpus-id score` a line, with tabs, under a header."""
-    qrels: dict[str, dict[str, int]] = {}
+    qrels: Qrels = {}
     for number, line in read_lines(path, "restore it"):
-        columns = [column.strip() for column in line.split("\t")]
-        if not line.strip() or (number == 1 and columns[0] == "query-id"):
+        query_id, *columns = (column.strip() for column in line.split("\t"))
+        if not line.strip() or (number == 1 and query_id == "query-id"):
             continue
-        if len(columns) != 3 or not re.fullmatch(r"-?\d{1,6}", columns[2], re.ASCII):
+        if len(columns) != 2 or not re.fullmatch(r"-?\d{1,6}", columns[1], re.ASCII):
             raise UserError(f"{path}, line {number}: not query-id, corpus-id and a whole score with tabs between them.")
-        if columns[1] in qrels.setdefault(columns[0], {}):
-            raise UserError(f"{path}, line {number}: {columns[1]} is judged twice for query {columns[0]}; remove one.")
-        qrels[columns[0]][columns[1]] = int(columns[2])
+        docid, score = columns
+        if docid in qrels.setdefault(query_id, {}):
+            raise UserError(f"{path}, line {number}: {docid} is judged twice for query {query_id}; remove one.")
+        qrels[query_id][docid] = int(score)
     return qrels

@@ -1,8 +1,4 @@
-"""Query-passage pairs from the docstrings of installed packages: real text, no download.
-
-The query is a docstring's first sentence, the passage the prose after it, to be found among thousands of others that
-speak of arrays, axes and estimators, too. Sources are parsed with `ast`; nothing is imported.
-"""
+"""Query-passage pairs from the docstrings of installed packages: the first sentence, and the prose after it."""
 
 import ast
 import importlib.util
@@ -71,21 +67,14 @@ def _public_docstrings(node: ast.AST) -> Iterator[str]:
 
 
 def split_docstring(docstring: str) -> tuple[str, str] | None:
-    """Return a docstring's first sentence and the prose after it, less sections, directives and markup.
-
-    None if it is a template or a signature, or if either side says too little to be a query or a passage.
-    """
-    if TEMPLATE.search(docstring):
+    """Return a docstring's first sentence and prose after it, less markup; None if one says too little or is code."""
+    prose = DIRECTIVE.sub("", SECTION.split(docstring, maxsplit=1)[0])
+    query, explanation = first_sentence(ROLE.sub(r"\1", prose).replace("`", ""))
+    passage = explanation.split()
+    if TEMPLATE.search(docstring) or SIGNATURE.search(query) or not (query[:1].isalpha() and query.endswith(".")):
         return None
-    prose = SECTION.split(docstring, maxsplit=1)[0]
-    prose = ROLE.sub(r"\1", DIRECTIVE.sub("", prose)).replace("`", "")
-    query, explanation = first_sentence(prose)
-    if not query.endswith(".") or SIGNATURE.search(query) or not query[0].isalpha():
-        return None
-    passage = " ".join(explanation.split())
-    if len(query.split()) not in QUERY_WORDS or len(passage.split()) < MIN_PASSAGE_WORDS:
-        return None
-    return query, passage
+    enough = len(query.split()) in QUERY_WORDS and len(passage) >= MIN_PASSAGE_WORDS
+    return (query, " ".join(passage)) if enough else None
 
 
 def _package_pairs(package: str) -> list[tuple[str, str]]:
@@ -93,22 +82,18 @@ def _package_pairs(package: str) -> list[tuple[str, str]]:
 
 
 def docstring_pairs(packages: tuple[str, ...] = PACKAGES) -> list[dict]:
-    """Return the pairs of all packages, `{"query": str, "positive": [str]}`, without repeats or near-copies.
-
-    Libraries repeat a docstring from class to class and change a word; of two right answers only one would count.
-    """
-    pairs: list[dict] = []
-    queries: set[str] = set()
+    """Return the pairs of all packages, `{"query": str, "positive": [str]}`, without repeats or near-copies."""
+    pairs: dict[str, dict] = {}  # by their query, without case
     seen: dict[tuple[str, ...], list[int]] = {}  # shingle -> numbers of the pairs that have it
     with ProcessPoolExecutor() as pool:  # parsing takes nearly all the time
         for query, passage in chain.from_iterable(pool.map(_package_pairs, packages)):
             words = re.findall(r"\w+", passage.lower())
             shingles = {tuple(words[i : i + SHINGLE]) for i in range(len(words) - SHINGLE + 1)}
             shared = Counter(number for shingle in shingles for number in seen.get(shingle, ()))
-            if query.lower() in queries or max(shared.values(), default=0) > NEAR_COPY * len(shingles):
+            # A docstring goes from class to class with a word changed; of two right answers only one would count.
+            if query.lower() in pairs or max(shared.values(), default=0) > NEAR_COPY * len(shingles):
                 continue
-            queries.add(query.lower())
             for shingle in shingles:
                 seen.setdefault(shingle, []).append(len(pairs))
-            pairs.append({"query": query, "positive": [passage]})
-    return pairs
+            pairs[query.lower()] = {"query": query, "positive": [passage]}
+    return list(pairs.values())

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import regex
@@ -13,8 +14,7 @@ from helpers.sampling.texts import is_text, text_id, words
 
 FORMATS = (".md", ".markdown", ".txt")
 MAX_WORDS = 200  # of a passage, as `words` counts them: in any language BERT's 512 tokens hold as many
-MIN_WORDS = 5  # less says nothing
-MAX_QUERY_WORDS = 40
+MIN_WORDS, MAX_QUERY_WORDS = 5, 40  # a passage of less says nothing
 
 BOUNDARY = regex.compile(  # between two sentences
     r"(?<=[.!?])(?<!\b(?:e\.g|i\.e|vs|cf)\.)\s+(?=[\p{Lu}\p{Lo}\"(*])|(?<=[。！？][”」』）]?)(?![。！？”」』）])\s*"
@@ -22,8 +22,6 @@ BOUNDARY = regex.compile(  # between two sentences
 FRONT_MATTER = regex.compile(r"\A---\s*\n.*?\n(?:---|\.\.\.)\s*(?:\n|\Z)", regex.S)
 TAGS = regex.compile(r"<!--.*?-->|<[^>]*>", regex.S)
 BLANK_LINE = regex.compile(r"\n\s*\n")
-
-Section = tuple[list[str], list[str]]  # headings, the outermost first, and the paragraphs below the last
 
 
 def first_sentence(text: str) -> tuple[str, str]:
@@ -33,15 +31,15 @@ def first_sentence(text: str) -> tuple[str, str]:
     return " ".join(first.split()), "\n".join(rest + others)
 
 
-def markdown_sections(text: str, title: str) -> list[Section]:
-    """Return the sections of a Markdown text, less front matter and markup; the first is what no heading stands above.
+def markdown_sections(text: str, title: str) -> list[tuple[list[str], list[str]]]:
+    """Return a Markdown text's sections, less markup: headings, the outermost first, and paragraphs below the last.
 
-    All headings are below `title`, unless the text begins with one that all others are below.
+    The first section has no heading. All headings are below `title`, unless one that all others are below comes first.
     """
     tokens = MarkdownIt().enable("table").parse(FRONT_MATTER.sub("", text))
     levels = [int(token.tag[1]) for token in tokens if token.type == "heading_open" and not token.level]
     path = [] if levels and levels[0] < min(levels[1:], default=9) else [(0, title)]  # level and heading
-    sections: list[Section] = [([], [])]
+    sections: list[tuple[list[str], list[str]]] = [([], [])]
     for before, token in zip(["", *(token.type for token in tokens)], tokens, strict=False):
         if before == "heading_open" and token.level == 1:
             level = levels.pop(0)
@@ -61,17 +59,15 @@ def _plain(token: Token) -> str:
 
 def cut(paragraphs: list[str]) -> list[str]:
     """Return passages of at most `MAX_WORDS`, cut between paragraphs, else between sentences, else anywhere."""
-    found: list[str] = []
-    size = MAX_WORDS
-    for paragraph in filter(is_text, paragraphs):
-        for part in _parts(paragraph):
-            length = len(words(part))
-            if found and (size + length <= MAX_WORDS or length < MIN_WORDS):
-                found[-1] += "\n\n" + part
-                size += length
-            else:
-                found.append(part)
-                size = length
+    found, size = list[str](), MAX_WORDS
+    for part in chain.from_iterable(map(_parts, filter(is_text, paragraphs))):
+        length = len(words(part))
+        if found and (size + length <= MAX_WORDS or length < MIN_WORDS):
+            found[-1] += "\n\n" + part
+            size += length
+        else:
+            found.append(part)
+            size = length
     return found
 
 
@@ -88,14 +84,13 @@ def _parts(paragraph: str) -> Iterator[str]:
 def section_pairs(headings: list[str], paragraphs: list[str], left_out: Counter[str]) -> Iterator[tuple[str, str]]:
     """Yield query and passage of what `cut` makes of a section; count in `left_out` what is no pair, and why.
 
-    The query is the last heading, after those above unless it is a question; without headings a passage's own first
-    sentence.
+    The query is the last heading, after those above unless it asks; without headings a passage's own first sentence.
     """
     passages = cut(paragraphs)
     left_out["headings without text of their own"] += bool(headings and not passages)
-    alone = headings and headings[-1].endswith(("?", "？"))
+    heading = ": ".join(headings[-1:] if headings and headings[-1].endswith(("?", "？")) else headings)
     for text in passages:
-        query, passage = (": ".join(headings[-1:] if alone else headings), text) if headings else first_sentence(text)
+        query, passage = (heading, text) if headings else first_sentence(text)
         if len(words(passage)) < MIN_WORDS:
             left_out[f"passages of fewer than {MIN_WORDS} words"] += 1
         elif len(words(query)) not in range(1, MAX_QUERY_WORDS + 1):
@@ -105,20 +100,19 @@ def section_pairs(headings: list[str], paragraphs: list[str], left_out: Counter[
 
 
 def documents(folder: Path, out: Path) -> None:
-    """Write the pairs of all documents in a folder, hidden ones aside, into a file for `DATASET`; print their number.
+    """Write the pairs of a folder's documents into a file for `DATASET`; print their number.
 
-    Raises UserError: there is no such folder, no pair in it, or the file is there already or not named .jsonl.
+    Hidden files are left alone. Raises UserError: no such folder, no pair, or the file is there or not named .jsonl.
     """
     if out.suffix != ".jsonl" or out.exists():
         raise UserError(f"{out} {'is there already' if out.exists() else 'does not end in .jsonl'}; give another name.")
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}; give one with documents in {', '.join(FORMATS)}.")
-    pairs: dict[int, dict] = {}
-    left_out: Counter[str] = Counter()
     found = (path for path in sorted(folder.rglob("*")) if path.is_file())
     shown = [path for path in found if not any(part[0] == "." for part in path.relative_to(folder).parts)]
     files = [path for path in shown if path.suffix.lower() in FORMATS]
-    left_out.update(f"files in {path.suffix or path.name}" for path in shown if path.suffix.lower() not in FORMATS)
+    left_out = Counter(f"files in {path.suffix or path.name}" for path in shown if path.suffix.lower() not in FORMATS)
+    pairs: dict[int, dict] = {}
     for path in files:
         try:
             text = "".join(line for _, line in read_lines(path, "check who may read it"))

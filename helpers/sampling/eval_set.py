@@ -15,15 +15,12 @@ from helpers.sampling.pairs import read_distractors
 from helpers.sampling.texts import text_id
 
 REMEDY = "run notebooks/02_build_eval_dataset.ipynb first"
+QUERIES, PASSAGES, QRELS = "eval_dataset.json", "corpus.jsonl", "qrels.trec"
 EVAL_MANIFEST = "eval_set.made.json"
 
 
 class Corpus(Mapping[str, str]):
-    """Docid, `d1`, `d2`, ..., -> text, read from a file of objects with `id` and `text` when it is asked for.
-
-    `datasets` would make dates of texts that look like them.
-    Raises UserError: the file is missing or empty, or a line is not sound.
-    """
+    """Docid, `d1`, `d2`, ..., -> text, read from a file when it is asked for; raises UserError: a line is not sound."""
 
     def __init__(self, path: Path):
         numbers = count(1)
@@ -54,9 +51,7 @@ class EvalSet:
 
     queries: dict[str, str]  # query id -> text
     corpus: Mapping[str, str]  # docid -> text, each distinct passage once
-    qrels: (
-        Qrels  # query id -> docids of its positives -> 1, or their grade, the form that ir-measures and trec_eval read
-    )
+    qrels: Qrels  # query id -> docids of its positives -> 1, or their grade
 
     @cached_property
     def fingerprint(self) -> str:
@@ -67,34 +62,24 @@ class EvalSet:
 
 def build_eval_rows(evaluation: list[dict], instruction: str) -> list[dict]:
     """Return the rows of `eval_dataset.json`: `query`, `pos`, `id` and the instruction as `prompt`."""
-    return [
-        {"query": row["query"], "pos": row["positive"], "id": row["id"], "prompt": instruction} for row in evaluation
-    ]
+    return [{"query": p["query"], "pos": p["positive"], "id": p["id"], "prompt": instruction} for p in evaluation]
 
 
 def corpus_rows(pairs: Iterable[dict], distractors: Iterable[str] = ()) -> Iterator[dict]:
-    """Yield the rows of `corpus.jsonl`, `id` and `text`: each distinct passage once, in order, distractors last.
-
-    Passages that differ only in white space or case are one; twice in the corpus, it would earn twice.
-    """
+    """Yield the rows of `corpus.jsonl`, `id` and `text`: each distinct passage once, in order, distractors last."""
     seen: set[int] = set()
-    positives = (text for pair in pairs for text in pair["positive"])
-    for text in chain(positives, distractors):
+    for text in chain(*(pair["positive"] for pair in pairs), distractors):
         if (key := text_id(text)) not in seen:
             seen.add(key)
             yield {"id": f"d{len(seen)}", "text": text}
 
 
 def save_eval_set(evaluation: list[dict], pairs: list[dict], profile: Profile) -> EvalSet:
-    """Write the evaluation set of the pairs that evaluate, over the passages of all, and return what it says.
-
-    One that is there and made from the same stays. Raises UserError: a positive of a query is not in the corpus.
-    """
+    """Write and return the evaluation set over the passages of all pairs; raises UserError: a positive is not there."""
     folder = profile.data_dir
-    distractors = [Path(profile.distractors)] if profile.distractors else []
-    if profile.dataset_path and is_beir(profile.dataset_path):
-        distractors.insert(0, profile.dataset_path / CORPUS)
-    files = [folder / name for name in ("eval_dataset.json", "corpus.jsonl", "qrels.trec")]
+    distractors = [profile.dataset_path / CORPUS] if is_beir(profile.dataset_path) else []
+    distractors += [Path(profile.distractors)] if profile.distractors else []
+    files = [queries, passages, qrels] = [folder / name for name in (QUERIES, PASSAGES, QRELS)]
     made_from = {
         "queries": fingerprint(map(json.dumps, evaluation)),
         "passages": fingerprint(text for pair in pairs for text in pair["positive"]),
@@ -104,17 +89,17 @@ def save_eval_set(evaluation: list[dict], pairs: list[dict], profile: Profile) -
     }
 
     def write() -> None:
-        write_jsonl(files[1], corpus_rows(pairs, read_distractors(distractors, profile.fix_text)))
-        positives = {text_id(text) for pair in evaluation for text in pair["positive"]}
-        passages = ((text_id(row["text"]), row["id"]) for _, row in read_jsonl(files[1], REMEDY))
-        docids = {key: docid for key, docid in passages if key in positives}
-        with whole_file(files[2]) as file:
+        write_jsonl(passages, corpus_rows(pairs, read_distractors(distractors, profile.fix_text)))
+        wanted = {text_id(text) for pair in evaluation for text in pair["positive"]}
+        rows = (row for _, row in read_jsonl(passages, REMEDY))
+        docids = {key: row["id"] for row in rows if (key := text_id(row["text"])) in wanted}
+        with whole_file(qrels) as file:
             for pair in evaluation:
                 for text in pair["positive"]:
                     if (key := text_id(text)) not in docids:
                         raise UserError(f"A positive of query {pair['id']} is not in the corpus; give all pairs.")
                     file.write(f"{pair['id']} 0 {docids[key]} {pair.get('relevance', {}).get(text, 1)}\n")
-        write_jsonl(files[0], build_eval_rows(evaluation, profile.instruction))
+        write_jsonl(queries, build_eval_rows(evaluation, profile.instruction))
 
     make(folder / EVAL_MANIFEST, made_from, write, files)
     return load_eval_set(folder)
@@ -122,21 +107,16 @@ def save_eval_set(evaluation: list[dict], pairs: list[dict], profile: Profile) -
 
 def load_eval_set(folder: Path) -> EvalSet:
     """Read the evaluation set, not while it is made; raises UserError: it is not whole, or a file is not sound."""
-    with locked(folder / EVAL_MANIFEST):
-        return _read_eval_set(folder)
-
-
-def _read_eval_set(folder: Path) -> EvalSet:
-    none = UserError(f"There is no whole evaluation set in {folder}; {REMEDY}.")
-    if not read_manifest(folder / EVAL_MANIFEST):
-        raise none
-    path = folder / "eval_dataset.json"
+    none, path = UserError(f"There is no whole evaluation set in {folder}; {REMEDY}."), folder / QUERIES
     queries = {}
-    for number, row in read_jsonl(path, REMEDY):
-        if not all(isinstance(row.get(name), str) for name in ("id", "query")):
-            raise UserError(f"{path}, line {number}: 'id' or 'query' is missing or not a text; {REMEDY}.")
-        queries[row["id"]] = row["query"]
-    corpus, qrels = Corpus(folder / "corpus.jsonl"), read_qrels(folder / "qrels.trec")
+    with locked(folder / EVAL_MANIFEST):
+        if not read_manifest(folder / EVAL_MANIFEST):
+            raise none
+        for number, row in read_jsonl(path, REMEDY):
+            if not all(isinstance(row.get(name), str) for name in ("id", "query")):
+                raise UserError(f"{path}, line {number}: 'id' or 'query' is missing or not a text; {REMEDY}.")
+            queries[row["id"]] = row["query"]
+        corpus, qrels = Corpus(folder / PASSAGES), read_qrels(folder / QRELS)
     if queries.keys() != qrels.keys() or not all(docid in corpus for found in qrels.values() for docid in found):
         raise none  # somebody has edited it
     return EvalSet(queries, corpus, {query_id: qrels[query_id] for query_id in queries})

@@ -8,11 +8,13 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from ftfy import fix_encoding
+
 from helpers.base import Profile, UserError, code_of, file_fingerprint, make, manifest_of, read_jsonl, write_jsonl
-from helpers.sampling.beir import beir_files, beir_pairs, is_beir
+from helpers.sampling.beir import CORPUS, QUERIES, beir_pairs, is_beir, qrels_files
 from helpers.sampling.docstrings import docstring_pairs, package_versions
 from helpers.sampling.sources import dataset_files, read_rows, texts_of
-from helpers.sampling.texts import EMPTY, distinct, fault, is_id, is_text, repair, text_id
+from helpers.sampling.texts import EMPTY, distinct, fault, is_id, is_text, text_id
 
 # What people call the columns; the first three win, of the others a row may have one.
 NAMES = {
@@ -34,12 +36,13 @@ def load_pairs(profile: Profile) -> list[dict]:
     another. What of the source is not used is printed.
     Raises UserError: a file that cannot be read, a row that is not sound, or the Hub out of reach.
     """
-    path = profile.data_dir / "pairs.jsonl"
-    folder, files = profile.dataset_path, list[Path]()
+    path, folder = profile.data_dir / "pairs.jsonl", profile.dataset_path
     if profile.dataset == "docstrings":
-        name = package_versions()
+        name, files = package_versions(), list[Path]()
+    elif is_beir(folder):
+        name, files = folder.name, [folder / CORPUS, folder / QUERIES, *qrels_files(folder).values()]
     else:
-        name, files = (folder.name, beir_files(folder)) if folder and is_beir(folder) else dataset_files(profile)
+        name, files = dataset_files(profile)
     made_from = {
         "source": name,
         "content": [file_fingerprint(file) for file in files],
@@ -50,7 +53,17 @@ def load_pairs(profile: Profile) -> list[dict]:
     }
 
     def write() -> dict:
-        pairs, unused = read_pairs(files, profile)
+        if is_beir(folder):
+            pairs, unused = beir_pairs(folder)
+        else:
+            rows = chain.from_iterable(map(read_rows, files)) if files else (("", pair) for pair in docstring_pairs())
+            pairs, unused = sound_pairs(rows, profile.columns)
+        if not pairs:
+            raise UserError(f"{profile.dataset} has no rows; it needs rows of 'query' and 'positive'.")
+        pairs = merge_queries(map(_repaired, pairs) if profile.fix_text else pairs)
+        if 0 < profile.max_pairs < len(pairs):
+            drawn = random.Random(profile.split_seed).sample(range(len(pairs)), profile.max_pairs)
+            pairs = [pairs[i] for i in sorted(drawn)]
         write_jsonl(path, pairs)
         return {"unused": unused}
 
@@ -63,29 +76,10 @@ def load_pairs(profile: Profile) -> list[dict]:
     return pairs
 
 
-def read_pairs(files: list[Path], profile: Profile) -> tuple[list[dict], list[str]]:
-    """Read pairs from files, or docstrings without any, in the form that `load_pairs` says; draw `max_pairs` of them.
-
-    Return with them what is not used. Raises UserError: a file that cannot be read, or a row that is not sound.
-    """
-    if profile.dataset_path and is_beir(profile.dataset_path):
-        pairs, unused = beir_pairs(profile.dataset_path)
-    else:
-        rows = chain.from_iterable(map(read_rows, files)) if files else (("", pair) for pair in docstring_pairs())
-        pairs, unused = sound_pairs(rows, profile.columns)
-    if not pairs:
-        raise UserError(f"{profile.dataset} has no rows; it needs rows of 'query' and 'positive'.")
-    pairs = merge_queries(map(_repaired, pairs) if profile.fix_text else pairs)
-    if profile.max_pairs and profile.max_pairs < len(pairs):
-        chosen = sorted(random.Random(profile.split_seed).sample(range(len(pairs)), profile.max_pairs))
-        pairs = [pairs[i] for i in chosen]
-    return pairs, unused
-
-
 def _repaired(value: Any) -> Any:
     if isinstance(value, dict):
-        return {repair(key): _repaired(part) for key, part in value.items()}
-    return list(map(_repaired, value)) if isinstance(value, list) else repair(value) if is_text(value) else value
+        return {fix_encoding(key): _repaired(part) for key, part in value.items()}
+    return list(map(_repaired, value)) if isinstance(value, list) else fix_encoding(value) if is_text(value) else value
 
 
 def sound_pairs(rows: Iterable[tuple[str, Any]], columns: str = "") -> tuple[list[dict], list[str]]:
@@ -109,28 +103,25 @@ def sound_pairs(rows: Iterable[tuple[str, Any]], columns: str = "") -> tuple[lis
             if wrong:
                 raise UserError(f"{where}: {names[field]!r} {wrong}; mend or remove the row.")
         pair = {"id": row.get(names["id"]), "query": query[0].strip(), "positive": distinct(positive)}
-        if negative:
-            pair["negative"] = negative
+        pair |= {"negative": negative} if negative else {}
         for field, texts in {"pos_scores": positive, "neg_scores": negative}.items():
             scores = row.get(names[field])
-            if isinstance(scores, list) and [type(score) in (int, float) and isfinite(score) for score in scores] == [
-                True
-            ] * len(texts):
-                pair.setdefault("scores", {}).update(zip(texts, scores, strict=True))
+            numbers = [n for n in scores if type(n) in (int, float) and isfinite(n)] if isinstance(scores, list) else []
+            if numbers == scores and len(numbers) == len(texts):
+                pair.setdefault("scores", {}).update(zip(texts, numbers, strict=True))
             elif scores:
                 unused.add(names[field])
         if pair["id"] is not None:
-            pair["id"] = str(pair["id"])
-            if not is_id(pair["id"]):
-                raise UserError(f"{where}: id {pair['id']!r} is empty or has a space; mend it or leave 'id' out.")
-            if asked.setdefault(pair["id"], text_id(query[0])) != text_id(query[0]):
-                raise UserError(f"{where}: id {pair['id']!r} is another query's above; mend it or leave 'id' out.")
+            pair["id"] = name = str(pair["id"])
+            if not is_id(name):
+                raise UserError(f"{where}: id {name!r} is empty or has a space; mend it or leave 'id' out.")
+            if asked.setdefault(name, text_id(query[0])) != text_id(query[0]):
+                raise UserError(f"{where}: id {name!r} is another query's above; mend it or leave 'id' out.")
         pairs.append(pair)
     for number, pair in enumerate(pairs, start=1):
-        if pair["id"] is None:  # none that is given
-            pair["id"] = next(
-                name for name in chain([f"q{number}"], map(f"q{number}.{{}}".format, count(2))) if name not in asked
-            )
+        if pair["id"] is None:  # it gets one that is not given
+            free = chain([f"q{number}"], map(f"q{number}.{{}}".format, count(2)))
+            pair["id"] = next(name for name in free if name not in asked)
     return pairs, [f"columns {', '.join(sorted(unused))}"] if unused else []
 
 
@@ -145,24 +136,19 @@ def parse_columns(columns: str) -> dict[str, str]:
 
 def _column(where: str, row: dict, field: str, given: dict[str, str]) -> str:
     """Return which column of a row a field is in; of one that it may be without, the field's own name."""
-    found = [given[field]] if field in given else [name for name in NAMES[field] if name in row]
-    if field not in ("query", "positive"):
-        return found[0] if found else field
-    if not found or found[0] not in row:
-        raise UserError(
-            f"{where}: no column {(found or [field])[0]!r} among {', '.join(map(repr, row)) or 'none'}; rename one, or "
-            "set COLUMNS='query=..., positive=...'."
-        )
-    if len(found) > 1 and found[0] not in CLEAR:
-        raise UserError(f"{where}: {' or '.join(found)} could be {field!r}; set COLUMNS='{field}={found[0]}'.")
+    found = [given[field]] if field in given else [name for name in NAMES[field] if name in row] or [field]
+    wrong, remedy = "", "rename one, or set COLUMNS='query=..., positive=...'"
+    if found[0] not in row:
+        wrong = f"no column {found[0]!r} among {', '.join(map(repr, row)) or 'none'}"
+    elif len(found) > 1 and found[0] not in CLEAR:
+        wrong, remedy = f"{' or '.join(found)} could be {field!r}", f"set COLUMNS='{field}={found[0]}'"
+    if wrong and field in ("query", "positive"):
+        raise UserError(f"{where}: {wrong}; {remedy}.")
     return found[0]
 
 
 def merge_queries(pairs: Iterable[dict]) -> list[dict]:
-    """Unite the rows that ask the same query; files often give one positive a row.
-
-    Of its negatives stay those that are neither its positives nor the query itself.
-    """
+    """Unite rows of one query, as files often give one positive a row; negatives that are positives or itself go."""
     merged: dict[int, dict] = {}
     for pair in pairs:
         row = merged.setdefault(text_id(pair["query"]), pair | {"positive": []})
@@ -177,10 +163,7 @@ def merge_queries(pairs: Iterable[dict]) -> list[dict]:
 
 
 def read_distractors(paths: Iterable[Path], fix_text: bool) -> Iterator[str]:
-    """Yield the passages of files of distractors; those without a text are passed over, and their number printed.
-
-    Raises UserError: a file is not readable, or a row has no column for a passage.
-    """
+    """Yield passages of files of distractors; print how many rows have no text; raises UserError: one is not sound."""
     for path in paths:
         empty = 0
         for where, row in read_rows(path):
@@ -192,6 +175,6 @@ def read_distractors(paths: Iterable[Path], fix_text: bool) -> Iterator[str]:
                     raise UserError(f"{where}: {name!r} {wrong}; mend or remove the row.")
                 empty += bool(wrong)
                 if not wrong:
-                    yield repair(text) if fix_text else text
+                    yield fix_encoding(text) if fix_text else text
         if empty:
             print(f"{path.name}: {empty:,} rows without a text are passed over.")

@@ -25,33 +25,30 @@ REMEDY = "give the path of a file of pairs"
 
 
 def dataset_files(profile: Profile) -> tuple[str, list[Path]]:
-    """Return what the pairs are called, a Hub data set with its commit, and their files, of which others are not had.
+    """Return what the pairs are called, and their files: one, or those of a split in a folder or on the Hub.
 
-    They are a file, those of a split in a folder, or those of a split on the Hub.
+    A data set on the Hub is called with its commit; no other files of it are fetched.
     """
     name, split, folder = profile.dataset, profile.dataset_split, profile.dataset_path
     if folder and folder.is_file():
         return folder.name, [folder]
-    called = folder.name if folder else name
     if folder:
-        files = _split_files(folder, split, name)
-    else:
-        folder = fetch(name, "README.md", revision=profile.dataset_revision, kind="dataset")
-        try:  # kept by `fetch`, so it is there without a connection, too
-            listed = get_cached_repo_tree(name, repo_type="dataset", revision=folder.name)
-        except CachedRepoTreeNotFoundError as error:  # fetched by another program
-            remedy = "run this once with a connection"
-            raise UserError(f"{name}: the list of its files is not on this disk; {remedy}.") from error
-        with TemporaryDirectory() as skeleton:  # the names of all files with nothing in them, and the card
-            for path in (Path(skeleton) / file.path for file in listed):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.touch()
-            if (folder / "README.md").is_file():
-                shutil.copy(folder / "README.md", skeleton)
-            files = _split_files(Path(skeleton), split, name)
-        fetch(name, *map(glob.escape, files), revision=folder.name, kind="dataset")
-        called = f"{name}@{folder.name}"
-    return called, [folder / file for file in files]
+        return folder.name, [folder / file for file in _split_files(folder, split, name)]
+    folder = fetch(name, "README.md", revision=profile.dataset_revision, kind="dataset")
+    try:  # kept by `fetch`, so it is there without a connection, too
+        listed = get_cached_repo_tree(name, repo_type="dataset", revision=folder.name)
+    except CachedRepoTreeNotFoundError as error:  # fetched by another program
+        remedy = "run this once with a connection"
+        raise UserError(f"{name}: the list of its files is not on this disk; {remedy}.") from error
+    with TemporaryDirectory() as skeleton:  # the names of all files with nothing in them, and the card
+        for path in (Path(skeleton) / file.path for file in listed):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        if (folder / "README.md").is_file():
+            shutil.copy(folder / "README.md", skeleton)
+        files = _split_files(Path(skeleton), split, name)
+    fetch(name, *map(glob.escape, files), revision=folder.name, kind="dataset")
+    return f"{name}@{folder.name}", [folder / file for file in files]
 
 
 def _split_files(folder: Path, split: str, name: str) -> list[str]:
@@ -72,26 +69,18 @@ def _split_files(folder: Path, split: str, name: str) -> list[str]:
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield where each row of a file of pairs stands, and the row; no text is made anything else.
-
-    Names of columns are stripped and in lower case. Raises UserError: the file is not what its ending says.
-    """
+    """Yield where each row of a file stands, and the row, columns in lower case; raises UserError: it is not sound."""
     readers = {".jsonl": _read_json, ".json": _read_json, ".csv": _read_csv, ".parquet": _read_parquet}
     if path.suffix.lower() not in readers:
         raise UserError(f"{path}: pairs are read from {', '.join(readers)}; convert it.")
     for place, row in readers[path.suffix.lower()](path):
         if isinstance(row, dict):
-            named = {_name(column): value for column, value in row.items()}
+            named = {column.strip().casefold(): value for column, value in row.items()}
             if len(named) < len(row):
-                raise UserError(
-                    f"{path}, {place}: two of the columns {', '.join(row)} are one but for case; rename one."
-                )
+                columns = ", ".join(row)
+                raise UserError(f"{path}, {place}: two of the columns {columns} are one but for case; rename one.")
             row = named
         yield f"{path}, {place}", row
-
-
-def _name(column: object) -> str:
-    return str(column).strip().casefold()
 
 
 def texts_of(value: Any) -> list:
@@ -112,8 +101,8 @@ def _read_json(path: Path) -> Iterator[tuple[str, Any]]:
     try:
         rows = json.loads("".join(line for _, line in read_lines(path, REMEDY)))
     except (ValueError, RecursionError) as error:
-        where, why = f"line {getattr(error, 'lineno', 1)}", getattr(error, "msg", "too deep")
-        raise UserError(f"{path}, {where}: not JSON ({why}); mend the list there.") from error
+        line, why = getattr(error, "lineno", 1), getattr(error, "msg", "too deep")
+        raise UserError(f"{path}, line {line}: not JSON ({why}); mend the list there.") from error
     yield from ((f"row {number}", row) for number, row in enumerate(rows, start=1))
 
 
@@ -124,23 +113,20 @@ def _read_csv(path: Path) -> Iterator[tuple[str, dict]]:
     delimiter = max(",;\t|", key=header.count)
     lines = chain([header], (line for _, line in numbered))
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=f"{delimiter} " in header, strict=True)
-    line = before + 1
+    where = f"line {before + 1}"
     try:
-        names = [_name(column) for column in next(reader)]
+        names = [column.strip().casefold() for column in next(reader)]
         if twice := next((name for name in names if names.count(name) > 1), None):
-            raise UserError(f"{path}, line {before + 1}: two columns are called {twice!r}; rename or remove one.")
+            raise UserError(f"{path}, {where}: two columns are called {twice!r}; rename or remove one.")
         for row in reader:
-            line = before + reader.line_num
-            where = f"line {line}"
+            where = f"line {before + reader.line_num}"
             if len(row) > len(names):
-                raise UserError(
-                    f"{path}, {where}: {len(row)} fields under {len(names)} columns; put quotes around texts that have "
-                    f"{delimiter!r} in them."
-                )
+                wrong = f"{len(row)} fields under {len(names)} columns; put quotes around texts that have {delimiter!r}"
+                raise UserError(f"{path}, {where}: {wrong} in them.")
             if row:
                 yield where, {name: _cell(path, where, text) for name, text in zip(names, row, strict=False)}
     except csv.Error as error:  # a quote that is never closed would swallow the rest of the file
-        raise UserError(f"{path}, after line {line}: not CSV ({error}); mend the quotes there.") from error
+        raise UserError(f"{path}, after {where}: not CSV ({error}); mend the quotes there.") from error
 
 
 def _cell(path: Path, where: str, text: str) -> Any:
@@ -162,10 +148,9 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, dict]]:
 
     number = 0
     try:
-        for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
-            for row in range(len(batch)):
-                number += 1
-                yield f"row {number}", batch.slice(row, 1).to_pylist()[0]
+        batches = pyarrow.parquet.ParquetFile(path).iter_batches()
+        for number, row in enumerate((batch.slice(i, 1) for batch in batches for i in range(len(batch))), start=1):
+            yield f"row {number}", row.to_pylist()[0]
     except UnicodeDecodeError as error:
         raise UserError(f"{path}, row {number}: not text in UTF-8 ({error.reason}); write the file again.") from error
     except (pyarrow.ArrowException, OSError) as error:

@@ -14,50 +14,43 @@ def split_pairs(pairs: list[dict], split_key: str, eval_share: float, seed: int)
     By `query` each row falls on its own, by `datasets.Dataset.train_test_split`: the article's split, row for row. By
     `passage` pairs that are connected through texts, a query or a positive of another, stay together, so that nothing
     of an evaluation pair was ever trained on; where most are, that is printed. Pairs with a `part` are split already.
+    Of a training pair's own negatives stay those that are no positives of the evaluation.
     Raises UserError: one of the parts would be empty.
     """
-    if any("part" in pair for pair in pairs):
-        part = [[pair for pair in pairs if pair["part"] == name] for name in ("train", "test")]
-        if not part[1]:
+    rows = range(len(pairs))
+    if parted := any("part" in pair for pair in pairs):
+        train, held = ([row for row in rows if pairs[row]["part"] == name] for name in ("train", "test"))
+        if not held:
             raise UserError("MAX_PAIRS leaves no pair that evaluates; raise it.")
-        return _fair(*part), part[1]
-    if split_key == "query":
+    elif split_key == "query":
         from datasets import Dataset
 
         try:
-            parts = Dataset.from_dict({"row": range(len(pairs))}).train_test_split(test_size=eval_share, seed=seed)
-            train, evaluation = list(parts["train"]["row"]), list(parts["test"]["row"])
+            parts = Dataset.from_dict({"row": rows}).train_test_split(test_size=eval_share, seed=seed)
+            train, held = list(parts["train"]["row"]), list(parts["test"]["row"])
         except ValueError:  # a part would be empty
-            train = evaluation = []
+            train = held = []
     else:
         groups = connected([text_id(text) for text in (*pair["positive"], pair["query"])] for pair in pairs)
-        largest = max(map(len, groups))
-        held = held_rows(groups, round(eval_share * len(pairs)), seed)
+        largest, drawn = max(map(len, groups)), held_rows(groups, round(eval_share * len(pairs)), seed)
         if largest > len(pairs) / 2 and len(pairs) > 2:
             print(
                 f"{largest} of {len(pairs)} pairs are connected through texts that they share, and train together; "
                 "so few others evaluate. Give pairs whose passages differ, or set SPLIT_KEY=query, which lets "
                 "trained passages into the evaluation."
             )
-        train, evaluation = [row for row in range(len(pairs)) if row not in held], sorted(held)
-    if not train or not evaluation:
+        train, held = [row for row in rows if row not in drawn], sorted(drawn)
+    if not parted and not (train and held):
         raise UserError(
             f"{len(pairs)} pairs cannot be split by {split_key} into a training and an evaluation part with "
             f"EVAL_SHARE={eval_share}; give more pairs that do not share passages."
         )
-    held_out = [pairs[row] for row in evaluation]
-    return _fair([pairs[row] for row in train], held_out), held_out
-
-
-def _fair(train: list[dict], evaluation: list[dict]) -> list[dict]:
-    """Take the positives of the evaluation out of what the training pairs have of negatives of their own."""
-    if not any("negative" in pair for pair in train):
-        return train
-    held_out = {text_id(text) for pair in evaluation for text in pair["positive"]}
-    return [
-        pair | {"negative": [text for text in pair.get("negative", ()) if text_id(text) not in held_out]}
-        for pair in train
-    ]
+    training, evaluation = ([pairs[row] for row in part] for part in (train, held))
+    if any("negative" in pair for pair in training):
+        asked_for = {text_id(text) for pair in evaluation for text in pair["positive"]}
+        fair = ([text for text in pair.get("negative", ()) if text_id(text) not in asked_for] for pair in training)
+        training = [pair | {"negative": texts} for pair, texts in zip(training, fair, strict=True)]
+    return training, evaluation
 
 
 def connected(ids: Iterable[Iterable[int]]) -> list[set[int]]:
@@ -75,20 +68,15 @@ def connected(ids: Iterable[Iterable[int]]) -> list[set[int]]:
 
 def held_rows(groups: list[set[int]], count: int, seed: int) -> set[int]:
     """Draw groups that `connected` has found, until they have `count` rows; one too large for the rest stays."""
-    groups = list(groups)
+    groups, held = list(groups), set[int]()
     random.Random(seed).shuffle(groups)
-    held: set[int] = set()
     for group in groups:
-        if len(held) + len(group) <= count:
-            held |= group
+        held |= group if len(held) + len(group) <= count else set()
     return held
 
 
 def negative_pool(train: list[dict], evaluation: list[dict]) -> list[str]:
-    """Return the distinct passages of the training part that are no positive of the evaluation part.
-
-    Raises UserError: no pair trains.
-    """
+    """Return the distinct passages that train and are no positive of the evaluation; raises UserError: none trains."""
     if not train:
         raise UserError(f"No pair trains: {NOTHING}.")
     held_out = {text_id(text) for pair in evaluation for text in pair["positive"]}
@@ -105,9 +93,7 @@ def sample_negatives(
     list is shorter where the pool has no more.
     """
     rng = random.Random(seed)
-    for passages in positives:
-        own = set(passages)
-        # Enough draws for `neg_num` to remain whichever of them are the query's own; dropping those from a
-        # uniform sample leaves a uniform sample of the others.
+    for own in map(set, positives):
+        # Enough for `neg_num` to remain; a uniform sample less the query's own is a uniform sample of the others.
         drawn = rng.sample(range(len(pool)), min(len(pool), neg_num + len(own)))
         yield [place for place in drawn if pool[place] not in own][:neg_num]

@@ -7,31 +7,27 @@ from typing import TypeGuard
 from unicodedata import normalize
 
 import regex
+from ftfy import fix_encoding
 
 EXCERPT = 110  # characters
 EMPTY = "is empty"
 INVISIBLE = regex.compile(r"[\p{Default_Ignorable_Code_Point}\p{Cc}\p{Cf}\p{Cs}--\s]", regex.V1)
 _UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}ー\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}&&\w]"
-WORD = regex.compile(
-    rf"({_UNSPACED}+)|[\w\p{{No}}--{_UNSPACED}]+", regex.V1
-)  # group 1: scripts that put no space between words
+WORD = regex.compile(rf"({_UNSPACED}+)|[\w\p{{No}}--{_UNSPACED}]+", regex.V1)  # group 1: what has no spaces
 
 
 def normalise(text: str) -> str:
-    """Return `text` in the form in which two texts count as one: NFC, no case, single spaces, nothing invisible.
+    """Return the form in which two texts count as one, for comparing alone: NFC, no case, nothing invisible.
 
-    The Unicode Standard, definition D145: decompose, fold, compose. It is for comparing alone.
+    White space is single spaces. The Unicode Standard, definition D145: decompose, fold, compose.
     """
-    if not text.isascii():
-        text = normalize("NFD", INVISIBLE.sub("", text))
-        return " ".join(normalize("NFC", text.casefold()).split())
-    return " ".join(INVISIBLE.sub("", text).split()).casefold()
+    folded = normalize("NFD", INVISIBLE.sub("", text)).casefold()
+    return " ".join(normalize("NFC", folded).split())
 
 
 def text_id(text: str) -> int:
     """Return a number for a text, of 63 bits, the same in every process and for texts that count as one."""
-    digest = hashlib.blake2b(normalise(text).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1
+    return int.from_bytes(hashlib.blake2b(normalise(text).encode(), digest_size=8).digest(), "little") >> 1
 
 
 def words(text: str) -> list[str]:
@@ -73,16 +69,9 @@ def distinct(texts: Iterable[str]) -> list[str]:
     return list(first.values())
 
 
-def repair(text: str) -> str:
-    """Undo mojibake: UTF-8 that was read as something else, such as the â€™ of a ’ (by the library ftfy)."""
-    import ftfy
-
-    return ftfy.fix_encoding(text)
-
-
 def is_garbled(text: str) -> bool:
-    """Tell whether `repair` would change a text."""
-    return not text.isascii() and repair(text) != text
+    """Tell whether a text has mojibake: UTF-8 that was read as something else, such as the â€™ of a ’."""
+    return not text.isascii() and fix_encoding(text) != text
 
 
 def excerpt(text: str, length: int = EXCERPT) -> str:

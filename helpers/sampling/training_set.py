@@ -19,10 +19,7 @@ from helpers.sampling.texts import text_id
 def training_rows(
     train: list[dict], pool: list[str], neg_num: int, instruction: str, seed: int, own: bool = False
 ) -> Iterator[dict]:
-    """Yield FlagEmbedding's training rows: `query`, `pos`, `neg`, `id` and the instruction as `prompt`.
-
-    With `own` the negatives that a pair has itself come first, and random ones fill up.
-    """
+    """Yield FlagEmbedding's `query`, `pos`, `neg`, `id`, `prompt`; with `own` a pair's own negatives come first."""
     ids = [text_id(text) for text in pool]
     known = set(ids)
     given = [pair.get("negative", [])[:neg_num] if own else [] for pair in train]
@@ -44,17 +41,16 @@ def save_training_set(
     the pairs come first.
     """
     path, own = profile.training_file(name or f"neg{neg_num}"), own or profile.own_negatives
+    found = Counter[int]()  # negatives of a query -> queries
+
+    def rows() -> Iterator[dict]:
+        drawn = training_rows(train, pool, neg_num, profile.instruction, profile.negatives_seed, own)
+        for row in tqdm(drawn, path.name, len(train), unit="row", leave=False, delay=5):
+            found[len(row["neg"])] += 1
+            yield row
 
     def write() -> dict:
-        found: Counter[int] = Counter()  # negatives of a query -> queries
-
-        def counted() -> Iterator[dict]:
-            rows = training_rows(train, pool, neg_num, profile.instruction, profile.negatives_seed, own)
-            for row in tqdm(rows, path.name, len(train), unit="row", leave=False, delay=5):
-                found[len(row["neg"])] += 1
-                yield row
-
-        write_jsonl(path, counted())
+        write_jsonl(path, rows())
         return {"found": sorted(found.items())}
 
     made_from = {
@@ -68,21 +64,16 @@ def save_training_set(
     }
     made = make(manifest_of(path), made_from, write, [path])
     short = {count: queries for count, queries in made["found"] if count < neg_num}
+    said = f"{Path(*path.parts[-3:])}: {len(train)} queries with {neg_num} negatives each"
     note = f"; {sum(short.values())} of them have fewer than {neg_num} negatives, the fewest {min(short, default=0)}"
-    size = f"{path.stat().st_size / 1e6:.1f} MB"
-    said = f"{Path(*path.parts[-3:])}: {len(train)} queries with {neg_num} negatives each, {size}"
-    return said + (note if short else "")
+    return f"{said}, {path.stat().st_size / 1e6:.1f} MB{note if short else ''}"
 
 
 class TrainingSet(Sequence[dict]):
     """The rows of a training set, read from the file when they are asked for; in memory are eight bytes a text."""
 
     def __init__(self, path: Path, instruction: str | None = None, group_size: int = 1):
-        """Read the file once, whose rows are to have `group_size` - 1 negatives to draw from.
-
-        Raises UserError: it is missing or empty, or a row is not sound, has too few negatives or, if one is given,
-        another instruction.
-        """
+        """Read the file; raises UserError: a row is not sound, has too few negatives or another instruction."""
         self.path, self.instruction, self.group_size = path, instruction, group_size
         name = path.stem.removeprefix("training_")
         self.remedy = f"run notebooks/01_build_train_dataset.ipynb with neg_num = {name.removeprefix('neg_')} first"
@@ -99,21 +90,21 @@ class TrainingSet(Sequence[dict]):
         self.replaced: dict[int, list[str]] = {}  # row of the file -> other negatives than it has there
 
     def _note(self, where: str, row: dict) -> None:
-        for field in ("pos", "neg"):
-            if not isinstance(row.get(field), list) or not all(isinstance(text, str) for text in row[field]):
-                raise UserError(f"{where}: '{field}' is not a list of texts; {self.remedy}.")
-        if not isinstance(row.get("query"), str) or not row["pos"]:
-            raise UserError(f"{where}: 'query' or 'pos' is missing; {self.remedy}.")
-        if len(row["neg"]) < self.group_size - 1:
-            raise UserError(
-                f"{where}: {len(row['neg'])} negatives, but GROUP_SIZE={self.group_size} draws {self.group_size - 1} "
-                "for each query; lower GROUP_SIZE or build the set with more."
-            )
-        if self.instruction is not None and row.get("prompt") != self.instruction:
-            raise UserError(
-                f"{where}: 'prompt' is {row.get('prompt')!r}, but INSTRUCTION is {self.instruction!r}; set it to that, "
-                "or build the training set again."
-            )
+        wrong, remedy, drawn = "", self.remedy, self.group_size - 1
+        lists = [field for field in ("pos", "neg") if isinstance(row.get(field), list)]
+        sound = [field for field in lists if all(isinstance(text, str) for text in row[field])]
+        if sound != ["pos", "neg"]:
+            wrong = f"'{'neg' if 'pos' in sound else 'pos'}' is not a list of texts"
+        elif not isinstance(row.get("query"), str) or not row["pos"]:
+            wrong = "'query' or 'pos' is missing"
+        elif len(row["neg"]) < drawn:
+            wrong = f"{len(row['neg'])} negatives, but GROUP_SIZE={drawn + 1} draws {drawn} for each query"
+            remedy = "lower GROUP_SIZE or build the set with more"
+        elif self.instruction is not None and row.get("prompt") != self.instruction:
+            wrong = f"'prompt' is {row.get('prompt')!r}, but INSTRUCTION is {self.instruction!r}"
+            remedy = "set it to that, or build the training set again"
+        if wrong:
+            raise UserError(f"{where}: {wrong}; {remedy}.")
         self._places.extend((len(self._ids), len(self._ids) + 1 + len(row["pos"])))
         for text in (row["query"], *row["pos"], *row["neg"]):
             if (key := hash(text)) not in self._known:
