@@ -3,6 +3,7 @@
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
 from ir_measures import RR, R, Success, iter_calc, nDCG
 
 from helpers.base import DEPTH, Qrels, Run, UserError, positives, ranking, read_qrels, read_run
@@ -49,17 +50,16 @@ def article_metrics(qrels: Qrels, run: Run) -> dict[str, float]:
     cutoffs, depth = (1, 10), 10  # the article retrieves no more
     totals = {f"{name}@{k}": 0.0 for name in ("recall", "mrr", "ndcg") for k in cutoffs}
     for query_id, scores in run.items():
-        found = ranking(scores)[:depth]
-        gold = set(positives(qrels.get(query_id, {})))
-        gains = [int(docid in gold) for docid in found] + [0] * (depth - len(found))
-        places = sorted({scores[docid] for docid in found})  # in place of scores, which may be infinite
-        values = [places.index(scores[docid]) for docid in found]
-        values += [-1] * (depth - len(values))  # below all that was found, and worth nothing
+        found, gold = ranking(scores)[:depth], positives(qrels.get(query_id, {}))
+        gains, values = np.zeros((2, depth))  # what was not found is worth nothing, and below all that was
+        gains[: len(found)] = [docid in gold for docid in found]
+        places = np.unique([scores[docid] for docid in found], return_inverse=True)[1]  # scores may be infinite
+        values[: len(found)] = places + 1
         for k in cutoffs:
-            totals[f"recall@{k}"] += min(sum(gains[:k]), 1) / max(min(k, len(gold)), 1)
-            totals[f"mrr@{k}"] += next((1 / rank for rank, gain in enumerate(gains[:k], start=1) if gain), 0.0)
+            totals[f"recall@{k}"] += gains[:k].max() / max(min(k, len(gold)), 1)
+            totals[f"mrr@{k}"] += gains[:k].max() / (gains.argmax() + 1)
             totals[f"ndcg@{k}"] += ndcg_score([gains], [values], k=k)
-    return {name: total / max(1, len(run)) for name, total in totals.items()}
+    return {name: float(total / max(1, len(run))) for name, total in totals.items()}
 
 
 def score_files(qrels_path: Path, run_path: Path, article: bool = False) -> str:

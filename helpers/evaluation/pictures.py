@@ -72,7 +72,7 @@ def gold_and_random(queries: np.ndarray, corpus: np.ndarray, gold: list[int], se
     Queries and corpus are vectors, (queries, dim) and (passages, dim); `gold` is the row of a positive of each query.
     """
     others = np.random.default_rng(seed).integers(len(corpus), size=len(queries))
-    passages = corpus[[gold, others]].astype(np.float32)  # (2, queries, dim)
+    passages = corpus[np.stack([gold, others])].astype(np.float32)  # (2, queries, dim)
     return np.einsum("qd,pqd->pq", queries.astype(np.float32), passages)
 
 
