@@ -39,11 +39,9 @@ def article_metrics(qrels: Qrels, run: Run) -> dict[str, float]:
     """Return the article's `recall@k`, `mrr@k` and `ndcg@k` for k = 1 and 10; `07_compare_models` shows what differs.
 
     Its recall@k is min(hits, 1) / min(k, positives). Its nDCG is scikit-learn's over the ten retrieved passages alone:
-    the best order of what was found counts as ideal, so a positive that was missed costs nothing; equal scores are
-    averaged. Means are over the queries of the run, not over those asked.
-
-    Source: https://github.com/JieShenAI/csdn/tree/main/25/04/embedding_finetune, `eval_train_neg10.ipynb`. One thing
-    cannot be had from ids: there the corpus keeps four passages twice, and matching by text lets both copies count.
+    the best order of what was found is ideal, a positive that was missed costs nothing, equal scores are averaged.
+    Means are over the queries of the run. Source: https://github.com/JieShenAI/csdn/tree/main/25/04/embedding_finetune,
+    `eval_train_neg10.ipynb`, whose corpus has four passages twice; both copies count there, which ids cannot tell.
     """
     from sklearn.metrics import ndcg_score
 
@@ -53,8 +51,7 @@ def article_metrics(qrels: Qrels, run: Run) -> dict[str, float]:
         found, gold = ranking(scores)[:depth], positives(qrels.get(query_id, {}))
         gains, values = np.zeros((2, depth))  # what was not found is worth nothing, and below all that was
         gains[: len(found)] = [docid in gold for docid in found]
-        places = np.unique([scores[docid] for docid in found], return_inverse=True)[1]  # scores may be infinite
-        values[: len(found)] = places + 1
+        values[: len(found)] = np.unique([scores[d] for d in found], return_inverse=True)[1] + 1  # they may be infinite
         for k in cutoffs:
             totals[f"recall@{k}"] += gains[:k].max() / max(min(k, len(gold)), 1)
             totals[f"mrr@{k}"] += gains[:k].max() / (gains.argmax() + 1)

@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import CenteredNorm
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
@@ -113,8 +114,7 @@ def plot_scores(matrix: ArrayLike, passages: list[str], gold: ArrayLike, title: 
     `passages` names the columns, `gold` is the gold column of each row; `signed` colours by sign, with 0 in the middle.
     """
     scores = np.asarray(matrix)
-    limit = abs(scores).max()
-    colours = {"cmap": "coolwarm", "vmin": -limit, "vmax": limit} if signed else {"cmap": "viridis"}
+    colours: dict = {"cmap": "coolwarm", "norm": CenteredNorm()} if signed else {"cmap": "viridis"}
     _, axes = plt.subplots(figsize=(8, 1.8), layout="constrained")
     axes.imshow(scores, aspect="auto", **colours)
     box = {"facecolor": "black", "alpha": 0.4, "edgecolor": "none", "pad": 1.5}  # to be read on any colour

@@ -13,7 +13,7 @@ FEWEST = 6  # queries; of five, even if all speak for one model, the sign test s
 
 
 def bootstrap_interval(values: Sequence[float], seed: int) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of a mean (Efron and Tibshirani 1993, chapter 13); NaN of too few."""
+    """Return the 95 % percentile bootstrap interval of a mean (Efron and Tibshirani 1993, chapter 13), NaN of few."""
     if len(values) < FEWEST:
         return nan, nan
     found = bootstrap(
