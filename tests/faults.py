@@ -24,7 +24,7 @@ from conftest import make_pairs
 import helpers.base.profile as settings
 from helpers.base import MANIFEST, read_manifest, run_command
 from helpers.encoding import Embedder, base_model, embedder_settings
-from helpers.evaluation import save_result, score_queries
+from helpers.evaluation import save_result
 from helpers.evaluation.audit import audit_of
 from helpers.sampling import TrainingSet, load_eval_set, load_pairs, negative_pool, save_eval_set, save_training_set
 from helpers.training import finetune
@@ -49,7 +49,7 @@ def result(profile):
     found = load_eval_set(profile.data_dir)
     run = {query: {docid: 0.5 for docid in list(found.corpus)[:50]} for query in found.queries}
     raw = embedder_settings(profile, "raw")
-    save_result("raw", profile, raw, found, run, score_queries(found.qrels, run), {"search": 1.0})
+    save_result("raw", profile, raw, found, run, {"search": 1.0})
 
 
 def vectors(profile):

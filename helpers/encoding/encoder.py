@@ -22,6 +22,7 @@ from helpers.sampling import load_eval_set
 def training_profile(profile: Profile, name: str) -> Profile:
     """Return the settings with which `name` is trained: for `ready_made` its model is the base, fed as its files say.
 
+    Texts are cut where the profile cuts them, if the model would read more.
     Raises UserError: as `read_embedder` and `model_folder`.
     """
     if name != "ready_made":
@@ -29,7 +30,7 @@ def training_profile(profile: Profile, name: str) -> Profile:
     model, revision = profile.ready_made_model, profile.ready_made_revision
     wants = asdict(read_embedder(model, model_folder(model, revision)))
     fed = {key: wants[key] for key in ("pooling", "instruction", "passage_instruction")}
-    fed |= {key: wants[key] for key in ("query_max_len", "passage_max_len")}
+    fed |= {key: min(wants[key], getattr(profile, key)) for key in ("query_max_len", "passage_max_len")}
     base = {"base_model": model, "base_revision": revision, "base_layers": 0, "base_suffix": ""}
     return profile.model_copy(update=base | fed | {"learning_rate": profile.ready_made_learning_rate})
 

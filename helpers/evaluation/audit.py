@@ -2,11 +2,11 @@
 
 import random
 import zlib
-from collections import ChainMap, Counter
-from collections.abc import Collection, Container, Sequence
+from collections import ChainMap, Counter, defaultdict
+from collections.abc import Collection, Container
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, product
 from math import ceil
 from pathlib import Path
 
@@ -51,49 +51,39 @@ class Finding:
 
 
 def audit(rows: TrainingSet, eval_set: EvalSet, profile: Profile) -> list[Finding]:
-    """Count what could make a training or an evaluation unfair or unclear, in time linear in the texts.
-
-    Distractors are left alone: nobody is trained or judged on them.
-    """
-    asked: dict[int, str] = {}  # all texts go by their `text_id` here
+    """Count what could make a training or an evaluation unfair or unclear; distractors do neither, and are left out."""
+    asked = {text_id(query): query for query in eval_set.queries.values()}  # all texts go by their `text_id` here
     gold: dict[int, str] = {}
-    judged: dict[int, list[int]] = {}  # query -> its positives
+    judged: dict[int, list[int]] = defaultdict(list)  # query -> its positives
     for query_id, grades in eval_set.qrels.items():
         texts = {text_id(text): text for text in map(eval_set.corpus.__getitem__, positives(grades))}
-        asked[text_id(eval_set.queries[query_id])] = eval_set.queries[query_id]
-        judged.setdefault(text_id(eval_set.queries[query_id]), []).extend(texts)
+        judged[text_id(eval_set.queries[query_id])] += texts
         gold |= texts
-    evaluated = list(chain.from_iterable(judged.values()))
-    standing: list[int] = []  # the positives of the pairs that train, as often as they stand there
-    negatives: set[int] = set()
-    for _, own, drawn in map(rows.ids, range(len(rows))):
-        standing.extend(own)
-        negatives.update(drawn)
+    evaluated = [*chain.from_iterable(judged.values())]
+    standing = [key for _, own, _ in map(rows.ids, range(len(rows))) for key in own]  # as often as they stand there
+    negatives = {key for _, _, drawn in map(rows.ids, range(len(rows))) for key in drawn}
     trained = set(standing)
-    left_out, sampled = negatives - trained - gold.keys(), ""
-    if len(left_out) > SAMPLE:  # their texts are neither kept nor compared
-        left_out -= set(random.Random(0).sample(sorted(left_out), SAMPLE))
-        sampled = f" (other negatives: {SAMPLE:,} sampled)"
-    else:
-        left_out.clear()
+    others = sorted(negatives - trained - gold.keys())
+    left_out = set(others).difference(random.Random(0).sample(others, min(SAMPLE, len(others))))
+    sampled = f" (other negatives: {SAMPLE:,} sampled)" if left_out else ""  # the rest is neither kept nor compared
     queries: dict[int, str] = {}
-    passages: dict[int, str] = {}
+    passages = dict(gold)
     for number, row in enumerate(tqdm(rows, "audit", leave=False, delay=5)):
         query, own, drawn = rows.ids(number)
         queries.setdefault(query, row["query"])
         for key, text in zip(chain(own, drawn), chain(row["pos"], row["neg"]), strict=True):
             if key not in left_out:
                 passages.setdefault(key, text)
-    passages |= gold
     near, unit = near_duplicates(passages), bigrams(passages.values())
     training, shared, times = (trained | negatives) - gold.keys(), Counter(evaluated), Counter(standing + evaluated)
     asking, distinct, text_of = queries | asked, list(times), ChainMap(passages, queries, asked)
-
-    def too_near(key: int, drawn: Sequence[int]) -> bool:
-        return key in drawn or (key in near and any(d in near and _similar(passages[key], passages[d]) for d in drawn))
-
-    spoilt = {q for q, own, drawn in map(rows.ids, range(len(rows))) if any(too_near(key, drawn) for key in own)}
-    copied = {key for key in gold if not training.isdisjoint(near.get(key, ()))}
+    spoilt = {
+        query
+        for query, own, drawn in map(rows.ids, range(len(rows)))
+        for a, b in product(own, drawn)
+        if a == b or (a in near and b in near and _similar(passages[a], passages[b]))
+    }
+    copied = {key for key in gold if training & near.get(key, set())}
     sharing = {query for query, found in judged.items() if any(shared[key] > 1 for key in found)}
     twice = {key for key in distinct if times[key] > 1}
     short = {key for key in distinct if len(words(passages[key])) < SHORT}
@@ -119,30 +109,30 @@ def audit(rows: TrainingSet, eval_set: EvalSet, profile: Profile) -> list[Findin
         among("queries that are passages, too", asking, trained | negatives | gold.keys()),
         among("texts with mojibake", [*asking, *distinct], garbled, 0.01, "set FIX_TEXT=1"),
         among(f"passages of less than {SHORT} words{unit}", distinct, short, 0.5, LOOK),
-        *_token_findings("queries", [*asking.values()], folder, profile.query_max_len, profile.instruction),
-        *_token_findings("passages", [passages[key] for key in distinct], folder, profile.passage_max_len, ""),
+        *_token_findings("queries", [*asking.values()], profile.query_max_len, profile.instruction, folder),
+        *_token_findings("passages", [passages[key] for key in distinct], profile.passage_max_len, "", folder),
     ]
 
 
-def _token_findings(kind: str, texts: list[str], folder: Path, limit: int, prefix: str) -> list[Finding]:
+def _token_findings(kind: str, texts: list[str], limit: int, prefix: str, folder: Path) -> list[Finding]:
     """Count what the tokenizer makes of texts behind a prefix: too many tokens, unknown ones, those of another text."""
     unknown = load_tokenizer(folder).unk_token_id
     [before] = token_ids([prefix], folder)  # with the special tokens
-    lengths, unknowns = np.zeros((2, len(texts)), int)
-    first: dict[int, int] = {}  # hash of ids -> row
-    same: list[tuple[int, int]] = []
-    for row, ids in enumerate(token_ids((prefix + text for text in texts), folder)):
-        lengths[row], unknowns[row] = len(ids) - len(before), ids.count(unknown) - before.count(unknown)
-        if (earlier := first.setdefault(hash(tuple(ids)), row)) != row:
-            same.append((earlier, row))
+    found = (
+        (len(ids) - len(before), ids.count(unknown) - before.count(unknown), hash(tuple(ids)))
+        for ids in token_ids((prefix + text for text in texts), folder)
+    )
+    lengths, unknowns, hashes = np.fromiter(found, np.dtype((int, 3)), len(texts)).T
     cut = np.maximum(lengths + len(before) - limit, 0)
     share = cut.sum() / (lengths.sum() + len(before) * len(texts))
     lost = f"{share:.0%} of all their tokens are not read" if share else ""
     worst = texts[unknowns.argmax()] if unknowns.any() else ""
-    pair = " = ".join(excerpt(texts[row], 38) for row in same[0]) if same else ""
-    other, name = "take a BASE_MODEL that knows the language", "QUERY_MAX_LEN" if prefix else "PASSAGE_MAX_LEN"
+    same = np.flatnonzero(pd.Series(hashes).duplicated())
+    first = np.flatnonzero(hashes == hashes[same[0]])[:2] if same.size else ()
+    pair = " = ".join(excerpt(texts[row], 38) for row in first)
+    other, side = "take a BASE_MODEL that knows the language", "QUERY" if kind == "queries" else "PASSAGE"
     return [
-        Finding(f"{kind} cut at {limit} tokens", int((cut > 0).sum()), len(texts), lost, 0.5, f"raise {name}"),
+        Finding(f"{kind} cut at {limit} tokens", int((cut > 0).sum()), len(texts), lost, 0.5, f"raise {side}_MAX_LEN"),
         Finding(f"unknown tokens of {kind}", int(unknowns.sum()), int(lengths.sum()), worst, 0.1, other),
         Finding(f"{kind} that have the tokens of another", len(same), len(texts), pair, 0.01, other),
     ]
@@ -150,27 +140,22 @@ def _token_findings(kind: str, texts: list[str], folder: Path, limit: int, prefi
 
 def setting_findings(queries: int, profile: Profile) -> list[Finding]:
     """Count what the settings spoil of a training on so many queries: nothing learned or scored, texts too long."""
-    folder = model_folder(profile.base_model, profile.base_revision)
-    most = positions(folder)
+    most = positions(model_folder(profile.base_model, profile.base_revision))
     held = min(128, queries // 10) if profile.eval_steps else 0
     steps = ceil(profile.epochs * ceil((queries - held) / (profile.batch_size * profile.processes)))
     lost = int(profile.warmup > 0)  # the warm-up begins at a learning rate of 0
     none = queries if profile.eval_steps and not held else 0
-    findings = [
+    what, remedy = "tokens of {} beyond the model's positions", f"set at most {most}"
+    lengths = {"QUERY_MAX_LEN": profile.query_max_len, "PASSAGE_MAX_LEN": profile.passage_max_len}
+    return [
         Finding("steps at learning rate 0", lost, steps, "", 0.5, "set WARMUP=0 or a smaller BATCH_SIZE"),
         Finding("training queries too few to hold a tenth out", none, queries, "", 0, "set EVAL_STEPS=0"),
+        *(Finding(what.format(name), max(0, n - most), n, "", 0, remedy) for name, n in lengths.items()),
     ]
-    for name, limit in (("QUERY_MAX_LEN", profile.query_max_len), ("PASSAGE_MAX_LEN", profile.passage_max_len)):
-        what = f"tokens of {name} beyond the model's positions"
-        findings.append(Finding(what, max(0, limit - most), limit, "", 0, f"set at most {most}"))
-    return findings
 
 
 def audit_of(rows: TrainingSet, profile: Profile) -> list[Finding]:
-    """Return the audit of a training set and the profile's evaluation set, which is kept until one of them is another.
-
-    Raises UserError: there is no evaluation set.
-    """
+    """Audit a training set and the evaluation set, unless that is kept; raises UserError: there is none to evaluate."""
     eval_set = load_eval_set(profile.data_dir)
     made_from = {
         "training set": rows.digest,
@@ -193,11 +178,10 @@ def audits(profile: Profile) -> dict[str, list[Finding]]:
 
 def audit_table(findings: list[Finding]) -> pd.DataFrame:
     """Return one row a finding: `count`, `of`, `share`, the share above which it is harmful, `example`, `remedy`."""
-    rows = [
-        (f.count, f.of, f"{f.count / max(f.of, 1):.1%}", "" if f.limit is None else f"{f.limit:.0%}")
-        + (f.example[:80], f.remedy if f.harmful else "")
-        for f in findings
-    ]
+    rows = []
+    for f in findings:
+        share, limit = f"{f.count / max(f.of, 1):.1%}", "" if f.limit is None else f"{f.limit:.0%}"
+        rows.append((f.count, f.of, share, limit, f.example[:80], f.remedy if f.harmful else ""))
     columns = ["count", "of", "share", "harmful above", "example", "remedy"]
     return pd.DataFrame(rows, [f.what for f in findings], columns)
 
@@ -219,12 +203,9 @@ def near_duplicates(texts: dict[int, str]) -> dict[int, set[int]]:
     keys = sorted(texts)
     factors = np.random.default_rng(0).integers(2**63, size=HASHES, dtype=np.uint64) * 2 + 1  # x -> top half of a * x
     hashes = np.empty((len(keys), HASHES), np.uint32)
-    for start in range(0, len(keys), 1000):
-        sets = [_shingles(texts[key]) for key in keys[start : start + 1000]]
-        shingles = np.fromiter(chain.from_iterable(sets), np.uint64)
-        starts = np.cumsum([0, *map(len, sets[:-1])])
-        for place, factor in enumerate(factors):
-            hashes[start : start + len(sets), place] = np.minimum.reduceat(shingles * factor >> np.uint64(32), starts)
+    for row, key in enumerate(keys):
+        shingles = np.fromiter(_shingles(texts[key]), np.uint64)
+        hashes[row] = np.multiply.outer(factors, shingles).min(axis=1) >> np.uint64(32)
     pairs = []  # each as one number
     for band in range(0, HASHES, BAND):
         order = np.lexsort(hashes[:, band : band + BAND].T)
@@ -235,14 +216,13 @@ def near_duplicates(texts: dict[int, str]) -> dict[int, set[int]]:
             alike = (hashes[one] == hashes[other]).mean(axis=1) >= NEAR - 0.15  # lower, so that few are overlooked
             pairs.append((one * len(keys) + other)[alike])
     candidates = np.unique(np.concatenate(pairs))
-    firsts = candidates // len(keys)
-    candidates = candidates[np.arange(len(firsts)) - np.searchsorted(firsts, firsts) < 2 * NEIGHBOURS]
-    near: dict[int, set[int]] = {}
-    for a, b in (divmod(pair, len(keys)) for pair in candidates.tolist()):
-        a, b = keys[a], keys[b]
+    few = pd.Series(candidates).groupby(candidates // len(keys)).cumcount() < 2 * NEIGHBOURS
+    near: dict[int, set[int]] = defaultdict(set)
+    for pair in candidates[few].tolist():
+        a, b = (keys[place] for place in divmod(pair, len(keys)))
         if _similar(texts[a], texts[b]):
-            near.setdefault(a, set()).add(b)
-            near.setdefault(b, set()).add(a)
+            near[a].add(b)
+            near[b].add(a)
     return near
 
 

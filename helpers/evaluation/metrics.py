@@ -3,6 +3,7 @@
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
 from ir_measures import RR, R, Success, iter_calc, nDCG
 
 from helpers.base import DEPTH, Qrels, Run, UserError, positives, ranking, read_qrels, read_run
@@ -38,28 +39,24 @@ def article_metrics(qrels: Qrels, run: Run) -> dict[str, float]:
     """Return the article's `recall@k`, `mrr@k` and `ndcg@k` for k = 1 and 10; `07_compare_models` shows what differs.
 
     Its recall@k is min(hits, 1) / min(k, positives). Its nDCG is scikit-learn's over the ten retrieved passages alone:
-    the best order of what was found counts as ideal, so a positive that was missed costs nothing; equal scores are
-    averaged. Means are over the queries of the run, not over those asked.
-
-    Source: https://github.com/JieShenAI/csdn/tree/main/25/04/embedding_finetune, `eval_train_neg10.ipynb`. One thing
-    cannot be had from ids: there the corpus keeps four passages twice, and matching by text lets both copies count.
+    the best order of what was found is ideal, a positive that was missed costs nothing, equal scores are averaged.
+    Means are over the queries of the run. Source: https://github.com/JieShenAI/csdn/tree/main/25/04/embedding_finetune,
+    `eval_train_neg10.ipynb`, whose corpus has four passages twice; both copies count there, which ids cannot tell.
     """
     from sklearn.metrics import ndcg_score
 
     cutoffs, depth = (1, 10), 10  # the article retrieves no more
     totals = {f"{name}@{k}": 0.0 for name in ("recall", "mrr", "ndcg") for k in cutoffs}
     for query_id, scores in run.items():
-        found = ranking(scores)[:depth]
-        gold = set(positives(qrels.get(query_id, {})))
-        gains = [int(docid in gold) for docid in found] + [0] * (depth - len(found))
-        places = sorted({scores[docid] for docid in found})  # in place of scores, which may be infinite
-        values = [places.index(scores[docid]) for docid in found]
-        values += [-1] * (depth - len(values))  # below all that was found, and worth nothing
+        found, gold = ranking(scores)[:depth], positives(qrels.get(query_id, {}))
+        gains, values = np.zeros((2, depth))  # what was not found is worth nothing, and below all that was
+        gains[: len(found)] = [docid in gold for docid in found]
+        values[: len(found)] = np.unique([scores[d] for d in found], return_inverse=True)[1] + 1  # they may be infinite
         for k in cutoffs:
-            totals[f"recall@{k}"] += min(sum(gains[:k]), 1) / max(min(k, len(gold)), 1)
-            totals[f"mrr@{k}"] += next((1 / rank for rank, gain in enumerate(gains[:k], start=1) if gain), 0.0)
+            totals[f"recall@{k}"] += gains[:k].max() / max(min(k, len(gold)), 1)
+            totals[f"mrr@{k}"] += gains[:k].max() / (gains.argmax() + 1)
             totals[f"ndcg@{k}"] += ndcg_score([gains], [values], k=k)
-    return {name: total / max(1, len(run)) for name, total in totals.items()}
+    return {name: float(total / max(1, len(run))) for name, total in totals.items()}
 
 
 def score_files(qrels_path: Path, run_path: Path, article: bool = False) -> str:

@@ -1,26 +1,27 @@
 """Results as pictures."""
 
-from collections.abc import Iterable
+from collections import defaultdict
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import CenteredNorm
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from helpers.base import DEPTH
 from helpers.evaluation.tables import results_table
 
-COLOURS = {"bm25": "C4", "raw": "0.75", "neg10": "C0", "neg50": "C1", "reference": "0.35"}  # a model keeps its colour
+# A model keeps its colour in all pictures; C2 is for those that have none of their own.
+COLOURS = defaultdict(lambda: "C2", bm25="C4", raw="0.75", neg10="C0", neg50="C1", reference="0.35")
 COLOURS |= {"hard": "C3", "ready_made": "C5"}
-OTHER = "C2"  # of a model that has no colour of its own
 TICKS = (1, 2, 5, 10, 20, 50, 100)
 
 
 def plot_recall_curves(curves: pd.DataFrame) -> Axes:
     """Draw mean recall@k over k, a line a model, from `tables.recall_curves`."""
-    axes = curves.plot(figsize=(6, 3.2), color=[COLOURS.get(name, OTHER) for name in curves], logx=True)
+    axes = curves.plot(figsize=(6, 3.2), color=[COLOURS[name] for name in curves], logx=True)
     axes.set(ylim=(0, 1), ylabel="recall@k", xticks=TICKS, xticklabels=TICKS)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     axes.grid(alpha=0.3)
@@ -30,9 +31,8 @@ def plot_recall_curves(curves: pd.DataFrame) -> Axes:
 def plot_results(results: dict[str, dict]) -> Axes:
     """Draw the results table as bars, a group a measure, a colour a model."""
     table = results_table(results)
-    colours = [COLOURS.get(name, OTHER) for name in table.index]
-    axes = table.T.plot.bar(figsize=(9, 3.5), width=0.8, rot=0, color=colours)
-    axes.set(ylim=(0, 1), ylabel="mean over queries")
+    colours = [COLOURS[name] for name in table.index]
+    axes = table.T.plot.bar(figsize=(9, 3.5), width=0.8, rot=0, color=colours, ylim=(0, 1), ylabel="mean over queries")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(table), frameon=False)
     for bars in axes.containers:
         axes.bar_label(bars, fmt="%.2f", fontsize=7)
@@ -52,9 +52,9 @@ def plot_outcomes(outcomes: pd.DataFrame) -> Axes:
 
 def plot_rank_moves(before: dict[str, int], after: dict[str, int], names: tuple[str, str]) -> Axes:
     """Draw queries by their ranks with two models, `names`, from `tables.first_ranks`, in squares that count them."""
-    edges = np.array([1, 2, 3, 6, 11, 21, 51, DEPTH + 1, DEPTH + 2])
+    edges = [1, 2, 3, 6, 11, 21, 51, DEPTH + 1, DEPTH + 2]
     labels = ["1", "2", "3-5", "6-10", "11-20", "21-50", f"51-{DEPTH}", "not found"]
-    counts, _, _ = np.histogram2d([after[q] for q in before], list(before.values()), bins=(edges, edges))
+    counts, _, _ = np.histogram2d([after[q] for q in before], list(before.values()), edges)
     _, axes = plt.subplots(figsize=(5.5, 4.5), layout="constrained")
     axes.imshow(np.sqrt(counts), cmap="Blues", origin="upper")  # of the roots, so that the small ones show
     for (row, column), count in np.ndenumerate(counts):
@@ -68,22 +68,19 @@ def plot_rank_moves(before: dict[str, int], after: dict[str, int], names: tuple[
     return axes
 
 
-def gold_and_random(
-    query_vectors: np.ndarray, corpus_vectors: np.ndarray, gold: list[int], seed: int = 42
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cosines of queries, (queries, dim), each with its positive and with a passage drawn at random.
+def gold_and_random(queries: np.ndarray, corpus: np.ndarray, gold: list[int], seed: int = 42) -> np.ndarray:
+    """Return the cosines, (2, queries), of each query with its positive and with a passage drawn at random.
 
-    `gold` is the row of one positive of each query in `corpus_vectors`, (passages, dim).
+    Queries and corpus are vectors, (queries, dim) and (passages, dim); `gold` is the row of a positive of each query.
     """
-    queries = np.asarray(query_vectors, dtype=np.float32)
-    others = np.random.default_rng(seed).integers(len(corpus_vectors), size=len(queries))
-    return tuple(np.einsum("qd,qd->q", queries, corpus_vectors[rows].astype(np.float32)) for rows in (gold, others))
+    others = np.random.default_rng(seed).integers(len(corpus), size=len(queries))
+    passages = corpus[np.stack([gold, others])].astype(np.float32)  # (2, queries, dim)
+    return np.einsum("qd,pqd->pq", queries.astype(np.float32), passages)
 
 
-def plot_similarities(cosines: dict[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+def plot_similarities(cosines: dict[str, np.ndarray]) -> Figure:
     """Draw the histograms of each model's cosines from `gold_and_random`, a panel a model."""
-    low = min(0.99, *(values.min() for pair in cosines.values() for values in pair))
-    bins = np.linspace(low, 1, 60)
+    bins = np.linspace(min(0.99, *map(np.min, cosines.values())), 1, 60)
     figure, panels = plt.subplots(1, len(cosines), figsize=(9, 2.6), sharey=True, layout="constrained", squeeze=False)
     for axes, (name, (gold, others)) in zip(panels[0], cosines.items(), strict=True):
         for values, label, colour in ((others, "random", "0.6"), (gold, "gold", "C1")):
@@ -112,20 +109,17 @@ def plot_map(vectors: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> F
     return figure
 
 
-def plot_scores(
-    matrix: ArrayLike, passages: list[str], gold: Iterable[int], title: str, *, signed: bool = False
-) -> Axes:
+def plot_scores(matrix: ArrayLike, passages: list[str], gold: ArrayLike, title: str, *, signed: bool = False) -> Axes:
     """Draw scores, (queries, passages), as a heat map with the value in each cell and a frame around the gold ones.
 
     `passages` names the columns, `gold` is the gold column of each row; `signed` colours by sign, with 0 in the middle.
     """
     scores = np.asarray(matrix)
-    limit = float(abs(scores).max())
-    colours = {"cmap": "coolwarm", "vmin": -limit, "vmax": limit} if signed else {"cmap": "viridis"}
+    colours: dict = {"cmap": "coolwarm", "norm": CenteredNorm()} if signed else {"cmap": "viridis"}
     _, axes = plt.subplots(figsize=(8, 1.8), layout="constrained")
     axes.imshow(scores, aspect="auto", **colours)
     box = {"facecolor": "black", "alpha": 0.4, "edgecolor": "none", "pad": 1.5}  # to be read on any colour
-    for row, column in enumerate(map(int, gold)):
+    for row, column in enumerate(np.asarray(gold)):
         axes.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="red", linewidth=3))
     for (row, column), value in np.ndenumerate(scores):
         axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="white", bbox=box)

@@ -11,7 +11,7 @@ from helpers.base.manifest import differing, make, read_manifest
 from helpers.base.trec import read_run, write_run
 from helpers.encoding.encoder import computes_in, embedder_settings
 from helpers.encoding.settings import EmbedderSettings
-from helpers.evaluation.metrics import average
+from helpers.evaluation.metrics import average, score_queries
 from helpers.recall.bm25 import Bm25Settings
 from helpers.recall.index import EXACT
 from helpers.sampling.eval_set import EvalSet
@@ -23,23 +23,21 @@ NOTEBOOKS = {
     "neg50": "05_eval_neg50",
     "reference": "06_eval_bge_m3",
 }
+PLACES = {"bm25": 0, "raw": 1, "hard": 3, "reference": 4, "ready_made": 5}  # in a table; neg10, neg50, ... have 2
 METRICS = "\n## Metrics\n"  # the last heading of training/card.md
+
+Settings = EmbedderSettings | Bm25Settings
 
 
 def save_result(
-    name: str,
-    profile: Profile,
-    settings: EmbedderSettings | Bm25Settings,
-    eval_set: EvalSet,
-    run: Run,
-    per_query: dict[str, dict[str, float]],
-    seconds: dict[str, float],
+    name: str, profile: Profile, settings: Settings, eval_set: EvalSet, run: Run, seconds: dict[str, float]
 ) -> Path:
     """Write `runs/<name>.trec` and its manifest, `results/<name>.json`, in `profile.output_dir`; return that path.
 
     The result has the model, what it was made from, the size of what it was measured on, seconds, the mean `metrics`
     and the values `per_query`. A fine-tuned model's card gets metrics, too.
     """
+    per_query = score_queries(eval_set.qrels, run)
     result = {
         "name": name,
         "profile": profile.name,
@@ -69,23 +67,22 @@ def save_result(
 
 def _tell_card(path: Path, profile: Profile, result: dict) -> None:
     """Put a result's measures in the place of the last line of the model card that the training has written."""
-    card = ModelCard(path.read_text(encoding="utf8"))
+    card, data = ModelCard(path.read_text(encoding="utf8")), result["data"]
     means = {name: result["metrics"][name] for name in ("hit@1", "recall@10", "mrr@10", "ndcg@10")}
     card.data["eval_results"] = [
         EvalResult("information-retrieval", "text", profile.run_name, name, value, task_name="retrieval")
         for name, value in means.items()
     ]
     how = "exactly" if profile.index == EXACT else f"with the index {profile.index}"
-    card.text = card.text.partition(METRICS)[0] + (
-        f"{METRICS}\nOn {result['data']['queries']:,} queries that were not trained on, searched {how} among "
-        f"{result['data']['corpus']:,} passages; measures are trec_eval's.\n\n| measure | mean |\n|---|---|\n"
-        + "".join(f"| {name} | {value:.4f} |\n" for name, value in means.items())
-    )
+    said = f"On {data['queries']:,} queries that were not trained on, searched {how} among {data['corpus']:,} passages"
+    rows = "".join(f"| {name} | {value:.4f} |\n" for name, value in means.items())
+    table = f"| measure | mean |\n|---|---|\n{rows}"
+    card.text = f"{card.text.partition(METRICS)[0]}{METRICS}\n{said}; measures are trec_eval's.\n\n{table}"
     with whole_file(path) as file:
         file.write(str(card))
 
 
-def made_of(profile: Profile, settings: EmbedderSettings | Bm25Settings, eval_set: EvalSet) -> dict[str, object]:
+def made_of(profile: Profile, settings: Settings, eval_set: EvalSet) -> dict[str, object]:
     """Return what a result is made from: what it is measured on, how texts are fed, a model's weights, its search."""
     parts = {key: value for key, value in asdict(settings).items() if key not in ("model", "folder")}
     if isinstance(settings, EmbedderSettings):
@@ -99,30 +96,22 @@ def comparable_results(profile: Profile, eval_set: EvalSet, needed: Iterable[str
 
     BM25 comes first, then the raw model, the fine-tuned ones, the reference. Raises UserError: one `needed` is missing.
     """
-    results = {}
-    for path in sorted((profile.output_dir / "results").glob("*.json"), key=_place):
-        name, made = path.stem, read_manifest(path)
+    results, paths = {}, (profile.output_dir / "results").glob("*.json")
+    for path in sorted(paths, key=lambda path: (PLACES.get(path.stem, 2), len(path.stem), path.stem)):
+        name, made, again = path.stem, read_manifest(path), f"run {notebook_of(path.stem)} again"
         try:
             settings = Bm25Settings() if name == "bm25" else embedder_settings(profile, name)
             if not made or file_fingerprint(profile.output_dir / "runs" / f"{name}.trec") != made["run"]:
-                why = f"it or its run is not whole; run {notebook_of(name)} again."
-            elif others := differing(made["made_from"], made_of(profile, settings, eval_set)):
-                why = f"it was made with other {others}; run {notebook_of(name)} again."
-            else:
-                results[name] = made
-                continue
+                raise UserError(f"it or its run is not whole; {again}.")
+            if others := differing(made["made_from"], made_of(profile, settings, eval_set)):
+                raise UserError(f"it was made with other {others}; {again}.")
+            results[name] = made
         except UserError as error:
-            why = str(error)
-        print(f"Left out: {name}: {why}")
+            print(f"Left out: {name}: {error}")
     for name in needed:
         if name not in results:
             raise UserError(f"There is no result of {name} on this evaluation set; run {notebook_of(name)} first.")
     return results
-
-
-def _place(path: Path) -> tuple[int, int]:
-    number = int("0" + path.stem[3:]) if path.stem[3:].isdecimal() else 0
-    return {"bm25": 0, "raw": 1, "hard": 3, "reference": 4, "ready_made": 5}.get(path.stem, 2), number
 
 
 def load_runs(profile: Profile, names: Iterable[str]) -> dict[str, Run]:

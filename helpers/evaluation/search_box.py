@@ -17,15 +17,14 @@ def ask(question: str, eval_set: EvalSet, models: Models) -> pd.DataFrame:
     """Return each model's best five passages, with a star at the positives if the question is an evaluation query."""
     asked = {normalise(query): query_id for query_id, query in eval_set.queries.items()}
     gold = positives(eval_set.qrels.get(asked.get(normalise(question), ""), {}))
-    docids, columns = list(eval_set.corpus), {}
+    texts, answers = eval_set.corpus, {}
     for name, (embedder, index) in models.items():
-        scores = search(index, embedder.encode_question(question), ["asked"], docids, 5)["asked"]
-        columns[name] = [
-            f"{'★ ' if docid in gold else ''}{excerpt(eval_set.corpus[docid])} ({scores[docid]:.2f})"
-            for docid in ranking(scores)
-        ]
-    table = pd.DataFrame.from_dict(columns, orient="index").T
-    return table.set_index(pd.RangeIndex(1, len(table) + 1, name="rank"))
+        scores = search(index, embedder.encode_question(question), ["asked"], list(texts), 5)["asked"]
+        answers[name] = {
+            rank: f"{'★ ' if docid in gold else ''}{excerpt(texts[docid])} ({scores[docid]:.2f})"
+            for rank, docid in enumerate(ranking(scores), start=1)
+        }
+    return pd.DataFrame(answers).rename_axis("rank")
 
 
 def search_box(question: str, eval_set: EvalSet, models: Models) -> None:

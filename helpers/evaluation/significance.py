@@ -13,16 +13,13 @@ FEWEST = 6  # queries; of five, even if all speak for one model, the sign test s
 
 
 def bootstrap_interval(values: Sequence[float], seed: int) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of a mean over queries (Efron and Tibshirani 1993, chapter 13).
-
-    It is NaN for fewer than `FEWEST` queries.
-    """
+    """Return the 95 % percentile bootstrap interval of a mean (Efron and Tibshirani 1993, chapter 13), NaN of few."""
     if len(values) < FEWEST:
         return nan, nan
-    low, high = bootstrap(
+    found = bootstrap(
         (values,), np.mean, n_resamples=4_999, batch=500, confidence_level=LEVEL, method="percentile", rng=seed
-    ).confidence_interval
-    return float(low), float(high)
+    )
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 class Difference(NamedTuple):
@@ -40,10 +37,10 @@ def paired_difference(a: Sequence[float], b: Sequence[float], pairs: int = 1) ->
     queries, the t-test would divide by 0, and p is the sign test's (Conover 1999, "Practical Nonparametric Statistics",
     section 3.4); of fewer than `FEWEST` queries nothing is told.
 
-    On means over queries of retrieval measures the test errs as often as it claims to (Urbano, Lima and Hanjalic 2019,
-    "Statistical Significance Testing in Information Retrieval", SIGIR). Bonferroni's correction (Dunn 1961, "Multiple
-    Comparisons Among Means") multiplies p by the number of pairs and widens the intervals until all of them hold at
-    once in 95 % of cases, so that an interval is without 0 where its p is below 0.05.
+    On retrieval measures the test errs as often as it claims to (Urbano, Lima and Hanjalic 2019, "Statistical
+    Significance Testing in Information Retrieval", SIGIR). Bonferroni's correction (Dunn 1961, "Multiple Comparisons
+    Among Means") multiplies p by the number of pairs and widens the intervals until all hold at once in 95 % of cases,
+    so that an interval is without 0 where its p is below 0.05.
     """
     differences = [x - y for x, y in zip(a, b, strict=True)]
     mean = fmean(differences)

@@ -1,9 +1,11 @@
 """Results as tables."""
 
-from itertools import combinations, islice
+from itertools import combinations
 from math import isnan
+from statistics import fmean
 
 import pandas as pd
+from ir_measures import R, calc_aggregate
 
 from helpers.base import DEPTH, Profile, Qrels, Run, UserError, positives, ranking
 from helpers.evaluation.metrics import article_metrics
@@ -19,10 +21,7 @@ COLUMNS = ["hit@1", "recall@10", "recall@100", "mrr@10", "ndcg@10"]
 def top_passages(eval_set: EvalSet, run: Run, query_id: str, depth: int = 5) -> pd.DataFrame:
     """Return one query's best passages by rank, with score and a star at each positive."""
     scores, gold = run.get(query_id, {}), positives(eval_set.qrels[query_id])
-    rows = [
-        ("★" if docid in gold else "", scores[docid], excerpt(eval_set.corpus[docid]))
-        for docid in ranking(scores)[:depth]
-    ]
+    rows = [("★" if d in gold else "", scores[d], excerpt(eval_set.corpus[d])) for d in ranking(scores)[:depth]]
     return pd.DataFrame(rows, pd.RangeIndex(1, len(rows) + 1, name="rank"), ["gold", "score", "passage"])
 
 
@@ -39,13 +38,10 @@ def first_ranks(eval_set: EvalSet, run: Run) -> dict[str, int]:
 
 def failures(eval_set: EvalSet, run: Run, count: int = 3) -> pd.DataFrame:
     """Return the first `count` queries whose best passage is no positive: what was asked, found first, and wanted."""
-    rows = []
-    missed = (query_id for query_id in eval_set.queries if positive_rank(eval_set, run, query_id) != 1)
-    for query_id in islice(missed, count):
-        query, found, wanted = _excerpts(eval_set, run, query_id)
-        rank = positive_rank(eval_set, run, query_id) or f"> {len(run.get(query_id, {}))}"
-        rows.append({"query": query, "found first": found, "wanted": wanted, "at rank": rank})
-    return pd.DataFrame(rows)
+    ranks = {query_id: positive_rank(eval_set, run, query_id) for query_id in eval_set.queries}
+    missed = [query_id for query_id, rank in ranks.items() if rank != 1][:count]
+    rows = [(*_excerpts(eval_set, run, q), ranks[q] or f"> {len(run.get(q, {}))}") for q in missed]
+    return pd.DataFrame(rows, columns=["query", "found first", "wanted", "at rank"])
 
 
 def losses_table(eval_set: EvalSet, runs: dict[str, Run], after: str, other: str, count: int = 3) -> pd.DataFrame:
@@ -85,21 +81,16 @@ def results_table(results: dict[str, dict]) -> pd.DataFrame:
 def intervals_table(results: dict[str, dict], seed: int = 42) -> pd.DataFrame:
     """Return a row a model, a column a measure: the mean and, of enough queries, its 95 % bootstrap interval."""
 
-    def cell(result: dict, measure: str) -> str:
-        values = list(result["per_query"][measure].values())
+    def cell(values: pd.Series) -> str:
         low, high = bootstrap_interval(values, seed)
-        interval = f"(n = {len(values)})" if isnan(low) else f"[{low:.3f}, {high:.3f}]"
-        return f"{result['metrics'][measure]:.3f} {interval}"
+        return f"{fmean(values):.3f} " + (f"(n = {len(values)})" if isnan(low) else f"[{low:.3f}, {high:.3f}]")
 
-    rows = [[cell(result, measure) for measure in COLUMNS] for result in results.values()]
-    return pd.DataFrame(rows, index=list(results), columns=COLUMNS)
+    return pd.DataFrame({measure: _per_query(results, measure).apply(cell) for measure in COLUMNS})
 
 
 def pairs_table(results: dict[str, dict], measure: str = "ndcg@10") -> pd.DataFrame:
     """Return a row a pair of models: difference, interval and p, corrected for the number of pairs, and in words."""
-    values = _per_query(results, measure)
-    pairs = list(combinations(results, 2))
-    rows = {}
+    values, pairs, rows = _per_query(results, measure), list(combinations(results, 2)), {}
     for a, b in pairs:
         found = paired_difference(values[b], values[a], len(pairs))
         rows[f"{b} - {a}"] = {
@@ -134,16 +125,9 @@ def _per_query(results: dict[str, dict], measure: str) -> pd.DataFrame:
 
 def recall_curves(qrels: Qrels, runs: dict[str, Run]) -> pd.DataFrame:
     """Return mean recall@k for k = 1 to `DEPTH`, a row a k, a column a model."""
-    curves = {}
-    for name, run in runs.items():
-        gains = [0.0] * (DEPTH + 1)
-        for query_id, judged in qrels.items():
-            gold = positives(judged)
-            for rank, docid in enumerate(ranking(run.get(query_id, {}))[:DEPTH], start=1):
-                if docid in gold:
-                    gains[rank] += 1 / len(gold) / len(qrels)
-        curves[name] = pd.Series(gains).cumsum()[1:]
-    return pd.DataFrame(curves).rename_axis("k")
+    ks = pd.RangeIndex(1, DEPTH + 1, name="k")
+    means = {name: calc_aggregate([R @ k for k in ks], qrels, run) for name, run in runs.items()}
+    return pd.DataFrame({name: [found[R @ k] for k in ks] for name, found in means.items()}, ks)
 
 
 def article_table(qrels: Qrels, runs: dict[str, Run]) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from helpers.encoding import base_model
 from helpers.encoding.encoder import embedder_settings
 from helpers.encoding.settings import EmbedderSettings, write_embedder
 from helpers.evaluation import pictures, tables
-from helpers.evaluation.metrics import article_metrics, score_queries
+from helpers.evaluation.metrics import article_metrics
 from helpers.evaluation.results import comparable_results, load_runs, notebook_of, save_result
 from helpers.recall.bm25 import Bm25Settings, bm25_run, bm25_settings
 from helpers.sampling.eval_set import EvalSet, load_eval_set, save_eval_set
@@ -50,7 +50,7 @@ def models(make_profile, tiny_bert, tiny_embedder, tmp_path):
 def save(name, profile, eval_set=EVAL_SET):
     settings = Bm25Settings() if name == "bm25" else embedder_settings(profile, name)
     run = {query_id: scores for query_id, scores in RUN.items() if query_id in eval_set.queries}
-    return save_result(name, profile, settings, eval_set, run, score_queries(eval_set.qrels, run), {"search": 0.12345})
+    return save_result(name, profile, settings, eval_set, run, {"search": 0.12345})
 
 
 NAMES = ["bm25", "raw", "neg10", "neg50", "neg100", "reference"]
@@ -142,8 +142,7 @@ def test_a_result_is_of_the_weights_that_it_was_measured_with(models, capsys):
     assert settings.weights
     weights = settings.folder / "model.safetensors"
     save_file({key: 2 * tensor for key, tensor in load_file(weights).items()}, weights, {"format": "pt"})
-    per_query = score_queries(EVAL_SET.qrels, RUN)
-    save_result("neg10", profile, settings, EVAL_SET, RUN, per_query, {})
+    save_result("neg10", profile, settings, EVAL_SET, RUN, {})
     assert comparable_results(profile, EVAL_SET) == {}
     said = "Left out: neg10: it was made with other weights; run 04_eval_neg10 again.\n"
     assert capsys.readouterr().out == said
@@ -290,7 +289,7 @@ def test_a_retriever_that_finds_nothing_is_a_row_of_zeros(models):
     eval_set = save_eval_set([{"id": "q1", "query": "?", "positive": ["..."]}], [{"positive": ["..."]}], profile)
     settings = bm25_settings(eval_set)
     run = bm25_run(eval_set, settings)
-    save_result("bm25", profile, settings, eval_set, run, score_queries(eval_set.qrels, run), {})
+    save_result("bm25", profile, settings, eval_set, run, {})
     results = comparable_results(profile, eval_set)
     assert load_runs(profile, results) == {"bm25": {}}
     assert set(tables.report(profile).splitlines()[-1].split()) == {"bm25", "BM25", "0.0000"}
@@ -304,7 +303,7 @@ def test_the_words_of_bm25_are_told_with_the_result(models):
     )
     settings = bm25_settings(eval_set)
     run = bm25_run(eval_set, settings)
-    save_result("bm25", profile, settings, eval_set, run, score_queries(eval_set.qrels, run), {})
+    save_result("bm25", profile, settings, eval_set, run, {})
     assert "BM25 (character bigrams)" in tables.report(profile)
 
 

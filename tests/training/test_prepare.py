@@ -185,7 +185,7 @@ def test_the_script_is_told_what_it_needs(make_profile, tiny_bert):
 def test_a_ready_made_model_is_trained_as_its_files_say(make_profile, tiny_bert, tmp_path):
     folder = tmp_path / "asks"
     folder.mkdir()
-    write_embedder(tiny_bert, folder, EmbedderSettings("asks", folder, "mean", "asks: ", "says: ", 20, 22))
+    write_embedder(tiny_bert, folder, EmbedderSettings("asks", folder, "mean", "asks: ", "says: ", 20, 99))
     profile = make_profile(READY_MADE_MODEL=folder, READY_MADE_LEARNING_RATE=3e-5, **SETTINGS)
     path = write_jsonl(profile.training_file("ready_made"), make_rows(20, 10))
     with pytest.raises(UserError, match="'prompt' is 'ask: ', but INSTRUCTION is 'asks: '"):
@@ -194,7 +194,7 @@ def test_a_ready_made_model_is_trained_as_its_files_say(make_profile, tiny_bert,
     names = ("BASE", "MODEL", "INSTRUCTION", "POOLING", "QUERY_MAX_LEN", "PASSAGE_MAX_LEN", "LEARNING_RATE", "OPTIONS")
     _, *values = sourced(prepare("ready_made", profile), *names)
     model = profile.output_dir / "asks_ready_made"
-    assert values[:7] == [str(folder), str(model), "asks: ", "mean", "20", "22", "3e-05"]
+    assert values[:7] == [str(folder), str(model), "asks: ", "mean", "20", "24", "3e-05"]
     prompt = values.index("--passage_instruction_for_retrieval")
     assert values[prompt + 1 : prompt + 4] == ["says: ", "--passage_instruction_format", "{}{}"]
     with pytest.raises(UserError, match="run notebooks/11_finetune_ready_made.ipynb first"):
