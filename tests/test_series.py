@@ -317,7 +317,7 @@ def test_hard_negatives_and_a_ready_made_start(series, project):
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(f"{output}/bert-base-uncased_hard\n")
     run("04_eval_neg10", "name=hard")
-    run("11_finetune_ready_made", "shares=0 0.5 1", "neg_num=8")
+    run("11_finetune_ready_made", "shares=0 1", "neg_num=8")
     assert json.loads((data / "training_ready_made.json").read_text().splitlines()[0])["prompt"] == ""
     card = (output / f"{BGE_M3.partition('/')[2]}_ready_made" / "README.md").read_text()
     assert f"base_model: {BGE_M3}\n" in card and "with random negatives to draw from" in card

@@ -15,10 +15,8 @@ from helpers.base.fingerprint import fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]
 PAIR_FORMATS = (".json", ".jsonl", ".csv", ".parquet")
-TRAININGS = {  # beside neg10, neg50, ...: name -> the notebook that writes its training set
-    "hard": "10_mine_hard_negatives",
-    "ready_made": "11_finetune_ready_made",
-}
+# Beside neg10, neg50, ...: name -> the notebook that writes its training set.
+TRAININGS = {"hard": "10_mine_hard_negatives", "ready_made": "11_finetune_ready_made"}
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 Count = Annotated[int, Field(ge=1)]
@@ -180,11 +178,7 @@ def load_profile(name: str | None = None, environ: Mapping[str, str] = os.enviro
     values = own | given
     for key in ("DATASET", "DISTRACTORS"):
         values[key] = _resolve(key, values.get(key, ""))
-    for key in (
-        "BASE_MODEL",
-        "REFERENCE_MODEL",
-        "READY_MADE_MODEL",
-    ):  # a folder is the same from wherever this is asked
+    for key in ("BASE_MODEL", "REFERENCE_MODEL", "READY_MADE_MODEL"):  # a folder is the same wherever this is asked
         path = Path(values.get(key, "?")).expanduser()
         if found := [place / path for place in (Path.cwd(), ROOT) if path.name and (place / path).is_dir()]:
             values[key] = str(found[0].resolve())

@@ -119,8 +119,8 @@ def interpolate(base: Path, tuned: Path, share: float, folder: Path) -> None:
     if {name: part.shape for name, part in before.items()} != {name: part.shape for name, part in after.items()}:
         raise UserError(f"{tuned} has other weights than {base}; give the model that it was fine-tuned from.")
     model.load_state_dict({name: part.lerp(after[name], share) for name, part in before.items()})
-    shutil.copytree(tuned, folder, ignore=shutil.ignore_patterns("checkpoint-*", MANIFEST, ".*", "*.safetensors"))
     with writing(folder):
+        shutil.copytree(tuned, folder, ignore=shutil.ignore_patterns("checkpoint-*", MANIFEST, ".*", "*.safetensors"))
         model.save_pretrained(folder)
 
 
