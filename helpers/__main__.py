@@ -173,9 +173,17 @@ def learning_curve(
     smallest: Annotated[bool, typer.Option("--smallest", help="Its quickest point alone.")] = False,
 ) -> None:
     """Train on ever more pairs, in as many steps."""
-    from helpers.benchmarks.learning_curve import benchmark
+    from helpers.benchmarks.learning_curve import LearningCurve
 
-    benchmark(load_profile(), smallest)
+    LearningCurve(load_profile()).run(smallest)
+
+
+@benchmarks.command()
+def recipes(smallest: Annotated[bool, typer.Option("--smallest", help="Its quickest point alone.")] = False) -> None:
+    """Train by many recipes, over seeds; takes hours."""
+    from helpers.benchmarks.recipes import Recipes
+
+    Recipes(load_profile()).run(smallest)
 
 
 @benchmarks.command()

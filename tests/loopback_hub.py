@@ -11,7 +11,11 @@ import threading
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import unquote, urlsplit
+
+from helpers.sampling.nano_beir import NAMES
 
 LARGE = (".safetensors", ".bin", ".parquet", ".onnx", ".h5", ".msgpack", ".ot")  # kept in LFS
 KINDS = {"models": "", "datasets": "datasets/"}
@@ -261,6 +265,8 @@ class Answers:
 BERT, BERT_COMMIT = "google-bert/bert-base-uncased", "86b5e0934494bd15c9632b12f734a8a67f723594"
 BGE_M3, BGE_M3_COMMIT = "BAAI/bge-m3", "5617a9f61b028005a4858fdac845db406aefb181"
 MSMARCO, MSMARCO_COMMIT = "namespace-Pt/msmarco", "0123456789abcdef0123456789abcdef01234567"
+RERANKER, RERANKER_COMMIT = "BAAI/bge-reranker-base", "2cfc18c9415c912f9d8155881c133215df768a70"
+NANO_COMMIT = "abcdef0123456789abcdef0123456789abcdef01"
 CARD = """---
 configs:
 - config_name: default
@@ -279,7 +285,7 @@ def read_folder(folder) -> dict[str, bytes]:
 
 
 def articles_hub(bert, bge_m3, pairs) -> Hub:
-    """The three repositories of the article, with all that lies in them beside what is read.
+    """The three repositories of the article with all that lies in them, a reranker, and small tasks.
 
     Args:
         bert: folder of a BERT with safetensors.
@@ -292,6 +298,7 @@ def articles_hub(bert, bge_m3, pairs) -> Hub:
     import pyarrow.parquet
     import torch
     from safetensors.torch import load_file
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     def parquet(rows):
         buffer = io.BytesIO()
@@ -306,13 +313,26 @@ def articles_hub(bert, bge_m3, pairs) -> Hub:
     m3 |= {"pytorch_model.bin": weights.getvalue(), "sentencepiece.bpe.model": b"pieces", "README.md": b"# M3"}
     m3 |= {"colbert_linear.pt": b"pt", "sparse_linear.pt": b"pt", "imgs/bm25.jpg": b"jpg"}
     m3 |= {f"onnx/{name}": b"{}" for name in ("config.json", "tokenizer.json", "model.onnx", "model.onnx_data")}
+    with TemporaryDirectory() as folder:
+        AutoModelForSequenceClassification.from_pretrained(bert, num_labels=1).save_pretrained(folder)
+        AutoTokenizer.from_pretrained(bert).save_pretrained(folder)
+        reranker = read_folder(Path(folder))
+    texts = {f"{i}": pair for i, pair in enumerate(pairs[:6])}
+    nano = {
+        "queries": [{"_id": f"q{i}", "text": pair["query"]} for i, pair in texts.items()],
+        "corpus": [{"_id": f"d{i}", "text": pair["positive"][0]} for i, pair in texts.items()],
+        "qrels": [{"query-id": f"q{i}", "corpus-id": f"d{i}"} for i in texts],
+    }
+    nano = {f"{part}/train-00000-of-00001.parquet": parquet(rows) for part, rows in nano.items()}
     data = {"README.md": CARD.encode(), "data/dev-00000-of-00001.parquet": parquet(pairs)}
     data |= {f"data/train-0000{i}-of-00002.parquet": b"large" for i in range(2)}
     return Hub(
         {
             ("models", BERT): Repo(BERT_COMMIT, {name: b"other" for name in others} | read_folder(bert)),
             ("models", BGE_M3): Repo(BGE_M3_COMMIT, m3),
+            ("models", RERANKER): Repo(RERANKER_COMMIT, reranker),
             ("datasets", MSMARCO): Repo(MSMARCO_COMMIT, data),
+            **{("datasets", f"zeta-alpha-ai/Nano{name}"): Repo(NANO_COMMIT, nano) for name in NAMES},
         },
         renamed={"bert-base-uncased": BERT},
     )

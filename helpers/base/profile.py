@@ -16,7 +16,7 @@ from helpers.base.fingerprint import fingerprint
 ROOT = Path(__file__).resolve().parents[2]
 PAIR_FORMATS = (".json", ".jsonl", ".csv", ".parquet")
 # Beside neg10, neg50, ...: name -> the notebook that writes its training set.
-TRAININGS = {"hard": "10_mine_hard_negatives", "ready_made": "11_finetune_ready_made"}
+TRAININGS = {"hard": "10_mine_hard_negatives", "ready_made": "11_finetune_ready_made", "taught": "12_teach_from_scores"}
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 Count = Annotated[int, Field(ge=1)]
@@ -60,6 +60,8 @@ class Profile(BaseModel):
     ready_made_model: Annotated[str, Field(min_length=1)]  # an embedder to fine-tune, which says how it wants its texts
     ready_made_revision: str
     ready_made_learning_rate: Positive
+    reranker_model: str  # a cross-encoder: reads query and passage together; empty: none
+    reranker_revision: str
     passage_instruction: str = Field("", exclude=True)  # put before every passage, where a ready-made one wants it
 
     training_seed: Seed  # of the draws, the dropout and the held-out queries
@@ -68,6 +70,8 @@ class Profile(BaseModel):
     batch_size: Count  # queries per device and step
     group_size: Annotated[int, Field(ge=2)]  # passages per query: one positive, the rest negatives
     temperature: Positive
+    frozen_layers: CountOrNone  # the embeddings and the lowest n layers stay as they are
+    matryoshka: Annotated[str, Field(pattern=r"^(\d+(,\d+)*)?$")]  # dimensions, the whole first, that are each trained
     warmup: Annotated[float, Field(ge=0, lt=1)]  # share of the steps
     precision: Literal["fp32", "fp16", "bf16"]  # of training and encoding; a CPU has no fp16
     logging_steps: Count

@@ -28,3 +28,12 @@ def vector_blocks(vectors: np.ndarray, size: int = BLOCK) -> Iterator[np.ndarray
     for start in range(0, len(vectors), size):
         whole = np.load(file, mmap_mode="r") if file else vectors
         yield np.array(whole[start : start + size], dtype=np.float32)
+
+
+def cut(vectors: np.ndarray, dim: int) -> np.ndarray:
+    """Return vectors, (texts, more), cut to their first numbers, (texts, dim), and made of length 1 again.
+
+    Kusupati et al. 2022, "Matryoshka Representation Learning", arXiv:2205.13147.
+    """
+    part = np.array(vectors[:, :dim], dtype=np.float32)
+    return part / np.linalg.norm(part, axis=1, keepdims=True)

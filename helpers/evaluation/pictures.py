@@ -15,7 +15,7 @@ from helpers.evaluation.tables import results_table
 
 # A model keeps its colour in all pictures; C2 is for those that have none of their own.
 COLOURS = defaultdict(lambda: "C2", bm25="C4", raw="0.75", neg10="C0", neg50="C1", reference="0.35")
-COLOURS |= {"hard": "C3", "ready_made": "C5"}
+COLOURS |= {"hard": "C3", "ready_made": "C5", "taught": "C6"}
 TICKS = (1, 2, 5, 10, 20, 50, 100)
 
 

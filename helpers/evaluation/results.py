@@ -23,7 +23,14 @@ NOTEBOOKS = {
     "neg50": "05_eval_neg50",
     "reference": "06_eval_bge_m3",
 }
-PLACES = {"bm25": 0, "raw": 1, "hard": 3, "reference": 4, "ready_made": 5}  # in a table; neg10, neg50, ... have 2
+PLACES = {
+    "bm25": 0,
+    "raw": 1,
+    "hard": 3,
+    "taught": 4,
+    "reference": 5,
+    "ready_made": 6,
+}  # in a table; neg10, neg50, ... have 2
 METRICS = "\n## Metrics\n"  # the last heading of training/card.md
 
 Settings = EmbedderSettings | Bm25Settings

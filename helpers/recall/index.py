@@ -5,8 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from helpers.base import DEPTH, Run, UserError, timed
+from helpers.base import DEPTH, Profile, Run, UserError, timed
+from helpers.encoding import Embedder, embedder_settings
 from helpers.encoding.vectors import vector_blocks
+from helpers.recall.bm25 import bm25_run, bm25_settings
+from helpers.sampling import EvalSet
 
 EXACT = "Flat"
 TRAINING = 65_536  # vectors, at most, to train an index on
@@ -73,6 +76,15 @@ def search(index: Index, query_vectors: np.ndarray, query_ids: list[str], docids
         query_id: {docids[row]: float(score) for row, score in zip(found, values, strict=True) if row >= 0}
         for query_id, found, values in zip(query_ids, rows, scores, strict=True)  # row -1: no more was found
     }
+
+
+def search_with(name: str, task: EvalSet, profile: Profile, depth: int = DEPTH) -> Run:
+    """Search a task by `bm25`, or by a model of the profile: `raw`, `neg10`, ..., `reference`."""
+    if name == "bm25":
+        return bm25_run(task, bm25_settings(task), depth)
+    model = Embedder(embedder_settings(profile, name), profile)
+    index = build_index(model.encode_corpus(task.corpus.values()), profile.index)
+    return search(index, model.encode_queries(task.queries.values()), list(task.queries), list(task.corpus), depth)
 
 
 def index_line(index: Index, vectors: np.ndarray, query_vectors: np.ndarray, factory: str) -> str:

@@ -19,7 +19,10 @@ from helpers.sampling.texts import text_id
 def training_rows(
     train: list[dict], pool: list[str], neg_num: int, instruction: str, seed: int, own: bool = False
 ) -> Iterator[dict]:
-    """Yield FlagEmbedding's `query`, `pos`, `neg`, `id`, `prompt`; with `own` a pair's own negatives come first."""
+    """Yield FlagEmbedding's `query`, `pos`, `neg`, `id`, `prompt`; with `own` a pair's own negatives come first.
+
+    Where a teacher's `scores` are those of all texts of a pair, `pos_scores` and `neg_scores` have them.
+    """
     ids = [text_id(text) for text in pool]
     known = set(ids)
     given = [pair.get("negative", [])[:neg_num] if own else [] for pair in train]
@@ -29,7 +32,10 @@ def training_rows(
     )
     for pair, texts, places in zip(train, given, sample_negatives(taken, ids, neg_num, seed), strict=True):
         texts = texts + [pool[place] for place in places[: neg_num - len(texts)]]
-        yield {"query": pair["query"], "pos": pair["positive"], "neg": texts, "id": pair["id"], "prompt": instruction}
+        row = {"query": pair["query"], "pos": pair["positive"], "neg": texts, "id": pair["id"], "prompt": instruction}
+        if own and all(text in pair.get("scores", ()) for text in chain(pair["positive"], texts)):
+            row |= {f"{side}_scores": [pair["scores"][text] for text in row[side]] for side in ("pos", "neg")}
+        yield row
 
 
 def save_training_set(
@@ -76,6 +82,7 @@ class TrainingSet(Sequence[dict]):
         """Read the file; raises UserError: a row is not sound, has too few negatives or another instruction."""
         self.path, self.instruction, self.group_size = path, instruction, group_size
         name = path.stem.removeprefix("training_")
+        self.taught = name == "taught"  # each row has the scores of a teacher
         self.remedy = f"run notebooks/01_build_train_dataset.ipynb with neg_num = {name.removeprefix('neg_')} first"
         if name in TRAININGS:
             self.remedy = f"run notebooks/{TRAININGS[name]}.ipynb first"
@@ -87,7 +94,7 @@ class TrainingSet(Sequence[dict]):
         self._places.append(len(self._ids))
         self._known.clear()
         self._chosen: Sequence[int] = range(len(self._rows))
-        self.replaced: dict[int, list[str]] = {}  # row of the file -> other negatives than it has there
+        self.replaced: dict[int, dict] = {}  # row of the file -> what it has otherwise than there
 
     def _note(self, where: str, row: dict) -> None:
         wrong, remedy, drawn = "", self.remedy, self.group_size - 1
@@ -103,6 +110,8 @@ class TrainingSet(Sequence[dict]):
         elif self.instruction is not None and row.get("prompt") != self.instruction:
             wrong = f"'prompt' is {row.get('prompt')!r}, but INSTRUCTION is {self.instruction!r}"
             remedy = "set it to that, or build the training set again"
+        elif self.taught and not all(_numbers(row.get(f"{side}_scores"), row[side]) for side in ("pos", "neg")):
+            wrong = "'pos_scores' or 'neg_scores' is not a number for each text"
         if wrong:
             raise UserError(f"{where}: {wrong}; {remedy}.")
         self._places.extend((len(self._ids), len(self._ids) + 1 + len(row["pos"])))
@@ -117,7 +126,7 @@ class TrainingSet(Sequence[dict]):
     def __getitem__(self, row):
         """Return a row, `query`, `pos`, `neg`, `id` and `prompt`."""
         line = self._chosen[row]
-        return self._rows[line] | ({"neg": self.replaced[line]} if line in self.replaced else {})
+        return self._rows[line] | self.replaced.get(line, {})
 
     def ids(self, row: int) -> tuple[int, array, array]:
         """Return the `text_id`s of a row in the file: the query's, the positives', the negatives'."""
@@ -125,8 +134,12 @@ class TrainingSet(Sequence[dict]):
         start, middle, end = self._places[2 * line : 2 * line + 3]
         return self._ids[start], self._ids[start + 1 : middle], self._ids[middle:end]
 
-    def chosen(self, rows: Sequence[int], replaced: dict[int, list[str]]) -> "TrainingSet":
-        """Return the training set of some rows of this one, with other negatives for those that `replaced` has."""
+    def chosen(self, rows: Sequence[int], replaced: dict[int, dict]) -> "TrainingSet":
+        """Return the training set of some rows of this one, with other fields for those that `replaced` has."""
         part = copy(self)
         part._chosen, part.replaced = rows, replaced
         return part
+
+
+def _numbers(scores: object, texts: list[str]) -> bool:
+    return isinstance(scores, list) and len(scores) == len(texts) and all(type(n) in (int, float) for n in scores)

@@ -15,9 +15,11 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+import torch
 import transformers
 from FlagEmbedding.finetune.embedder.encoder_only.base import (
     BiEncoderOnlyEmbedderModel,
@@ -44,6 +46,20 @@ from helpers.training.trainer import Trainer
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
+@dataclass
+class Arguments(EncoderOnlyEmbedderTrainingArguments):
+    """FlagEmbedding's, and one more."""
+
+    frozen_layers: int = field(default=0, metadata={"help": "The embeddings and the lowest n layers stay as they are."})
+
+
+def freeze(encoder: torch.nn.Module, layers: int) -> None:
+    """Take the embeddings and the lowest layers out of the training; none, where `layers` is 0."""
+    stack = next(part for part in encoder.modules() if isinstance(part, torch.nn.ModuleList))
+    for part in (encoder.get_submodule("embeddings"), *stack[:layers]) if layers else ():
+        part.requires_grad_(False)
+
+
 class Runner(EncoderOnlyEmbedderRunner):
     """FlagEmbedding's runner with this project's data set and trainer."""
 
@@ -56,6 +72,7 @@ class Runner(EncoderOnlyEmbedderRunner):
             tokenizer, model = super().load_tokenizer_and_model()
         args = self.training_args
         model.cross_entropy = MaskedLoss(args.world_size if args.negatives_cross_device else 1)
+        freeze(model.model, args.frozen_layers)
         return tokenizer, model.float()
 
     def load_train_dataset(self) -> TrainDataset:
@@ -140,7 +157,7 @@ def main() -> Runner:
     for number in STOPS:
         signal.signal(number, stop)
     quiet()
-    kinds = EncoderOnlyEmbedderModelArguments, EncoderOnlyEmbedderDataArguments, EncoderOnlyEmbedderTrainingArguments
+    kinds = EncoderOnlyEmbedderModelArguments, EncoderOnlyEmbedderDataArguments, Arguments
     model_args, data_args, training_args = HfArgumentParser(kinds).parse_args_into_dataclasses()
     training_args.log_level = "error"  # the trainer would turn the libraries' voices up again
     try:

@@ -14,7 +14,7 @@ def split_held_out(rows: TrainingSet, seed: int) -> tuple[TrainingSet, TrainingS
     """Return the rows that train and those that are held out: a tenth, at most `QUERIES`, none where that is none.
 
     No passage of a held-out query stands in a row that trains: rows that share positives stay together, and where one
-    was drawn as a negative another passage is drawn in its place.
+    was drawn as a negative another passage is drawn in its place, but not where a teacher has scored the negatives.
     """
     ids = [rows.ids(row)[:2] for row in range(len(rows))]
     groups = connected([*positives, query] for query, positives in ids)
@@ -36,10 +36,14 @@ def split_held_out(rows: TrainingSet, seed: int) -> tuple[TrainingSet, TrainingS
     replaced = {}
     for row, drawn in zip(kept, negatives, strict=bool(missing)):
         if row in missing:
-            texts, passages = rows[row]["neg"], rows.ids(row)[2]
-            left = [text for text, passage in zip(texts, passages, strict=True) if passage not in aside]
-            more = [rows[other]["pos"][place] for other, place in (places[i] for i in drawn)]
-            replaced[row] = (left + more)[: len(texts)]
+            given, passages = rows[row], rows.ids(row)[2]
+            left = [place for place, passage in enumerate(passages) if passage not in aside]
+            replaced[row] = {
+                name: [given[name][place] for place in left] for name in ("neg", "neg_scores") if name in given
+            }
+            if not rows.taught:
+                more = [rows[other]["pos"][place] for other, place in (places[i] for i in drawn)]
+                replaced[row]["neg"] = (replaced[row]["neg"] + more)[: len(passages)]
     return rows.chosen(kept, replaced), rows.chosen(sorted(held), {})
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from helpers.base import Profile
+from helpers.base import Profile, UserError
 from helpers.encoding import model_folder, token_lengths
 from helpers.encoding.models import check_lengths, skeleton
 
@@ -37,6 +37,7 @@ def make_plan(rows: Sequence[dict], held_out: int, profile: Profile, half: bool)
     folder = model_folder(profile.base_model, profile.base_revision)
     check_lengths(profile, folder)
     model = skeleton(folder, **({"num_hidden_layers": profile.base_layers} if profile.base_layers else {}))
+    check_parts(profile, model.config)
     parameters = model.num_parameters()
     batch = profile.batch_size * profile.processes
 
@@ -65,6 +66,16 @@ def make_plan(rows: Sequence[dict], held_out: int, profile: Profile, half: bool)
         disk=CHECKPOINTS * CHECKPOINT_BYTES * parameters + MODELS * 4 * parameters,  # bytes
         free=shutil.disk_usage(existing).free,  # bytes
     )
+
+
+def check_parts(profile: Profile, config) -> None:
+    """Raise a UserError where the base model has not the layers to freeze, or the dimensions to cut its vectors to."""
+    if profile.frozen_layers > config.num_hidden_layers:
+        raise UserError(f"FROZEN_LAYERS={profile.frozen_layers}: the model has {config.num_hidden_layers} layers.")
+    dims = [int(dim) for dim in profile.matryoshka.split(",") if dim]
+    if dims and (dims[0] != config.hidden_size or sorted(set(dims), reverse=True) != dims or not dims[-1]):
+        said = f"MATRYOSHKA={profile.matryoshka}: vectors have {config.hidden_size} numbers"
+        raise UserError(f"{said}; begin with that, then give ever smaller ones, as in {config.hidden_size},64.")
 
 
 def describe(plan: SimpleNamespace, profile: Profile, precision: str, device: str) -> str:

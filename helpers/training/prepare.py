@@ -66,13 +66,13 @@ def prepare(name: str, profile: Profile) -> str:
         "MODEL": model,
         "LOG": profile.training_log(name),
         "MACHINES": machines,
-        "OPTIONS": options(profile, precision, device, model),
+        "OPTIONS": options(profile, precision, device, model, rows.taught),
         "TENSORBOARD_LOGGING_DIR": profile.output_dir / "tensorboard" / name,
     }
     return f'{shell_lines(values)}\nexport TENSORBOARD_LOGGING_DIR\necho "$SAID"'
 
 
-def options(profile: Profile, precision: str, device: str, model: Path) -> list[str]:
+def options(profile: Profile, precision: str, device: str, model: Path, taught: bool) -> list[str]:
     """Return the training's flags that not every run has. Raises UserError: RESUME=1, and no checkpoint is whole."""
     flags = f"--save_steps {profile.eval_steps or profile.save_steps}"  # a best step is one that was kept
     prompt = [
@@ -87,6 +87,12 @@ def options(profile: Profile, precision: str, device: str, model: Path) -> list[
         flags += f" --{precision}"
     if profile.grad_cache:
         flags += f" --sub_batch_size {profile.grad_cache}"
+    if profile.frozen_layers:
+        flags += f" --frozen_layers {profile.frozen_layers}"
+    if profile.matryoshka:
+        flags += f" --use_mrl True --mrl_dims {profile.matryoshka.replace(',', ' ')}"
+    if taught:
+        flags += " --knowledge_distillation True"
     if profile.eval_steps:
         flags += f" --eval_strategy steps --eval_steps {profile.eval_steps} --load_best_model_at_end True"
         flags += " --metric_for_best_model ndcg@10 --greater_is_better True"
@@ -121,7 +127,7 @@ def hold_out(rows: TrainingSet, profile: Profile) -> tuple[TrainingSet, Sequence
     """Return the rows that train and those that score checkpoints: none, and why is printed, where too few are left."""
     if profile.eval_steps:
         train, held = split_held_out(rows, profile.training_seed)
-        fewest = min(map(len, train.replaced.values()), default=profile.group_size)
+        fewest = min((len(row["neg"]) for row in train.replaced.values()), default=profile.group_size)
         if held and fewest >= profile.group_size - 1:
             return train, held
         print(

@@ -114,7 +114,8 @@ def held_out_ndcg(model: BiEncoderOnlyEmbedderModel, collator: Collator, held_ou
     device, training, tokenizer = next(model.parameters()).device, model.training, collator.tokenizer
 
     def forward(inputs: BatchEncoding) -> torch.Tensor:
-        return model.encode([inputs.to(device)])
+        vectors = model.encode([inputs.to(device)])
+        return vectors[0] if model.use_mrl else vectors  # of a Matryoshka the whole ones come first
 
     model.eval()
     with torch.no_grad():

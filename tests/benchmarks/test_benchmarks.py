@@ -12,7 +12,9 @@ from conftest import make_pairs, make_rows, run_python, write_jsonl
 from helpers.base.errors import UserError
 from helpers.benchmarks import memory
 from helpers.benchmarks.encode import encoders, measure, token_operations
-from helpers.benchmarks.learning_curve import Curve
+from helpers.benchmarks.learning_curve import LearningCurve
+from helpers.benchmarks.recipes import HEADLINE, MORE_SEEDS, RECIPES, Recipes, table
+from helpers.benchmarks.study import SEEDS
 from helpers.encoding.settings import EmbedderSettings, read_embedder, write_embedder
 
 
@@ -78,7 +80,7 @@ def test_a_training_set_is_not_read_into_memory(tmp_path):
 
 def test_the_points_of_a_learning_curve(make_profile, tmp_path):
     pairs = [{**pair, "query": f"{pair['query']} {number}"} for number, pair in enumerate(make_pairs(1000))]
-    curve = Curve(make_profile("demo", DATASET=write_jsonl(tmp_path / "pairs.jsonl", pairs)))
+    curve = LearningCurve(make_profile("demo", DATASET=write_jsonl(tmp_path / "pairs.jsonl", pairs)))
     once, *points = curve.points()
     assert once == {"pairs": 100, "seed": 42, "steps": 4}
     assert [(point["pairs"], point["seed"]) for point in points] == [
@@ -93,8 +95,9 @@ def test_a_learning_curve_that_was_cut_goes_on_where_it_stopped(project, tiny_be
     path = write_jsonl(tmp_path / "few.jsonl", make_pairs(60))
     settings = {"PROFILE": "test", "DATASET": path, "BASE_MODEL": tiny_bert, "REFERENCE_MODEL": tiny_embedder}
     begin = (
-        "from helpers.base import load_profile, write_json; from helpers.benchmarks.learning_curve import Curve\n"
-        "curve = Curve(load_profile()); points = [{**point, 'ndcg@10': -1} for point in curve.points()][:-1]\n"
+        "from helpers.base import load_profile, write_json\n"
+        "from helpers.benchmarks.learning_curve import LearningCurve\n"
+        "curve = LearningCurve(load_profile()); points = [{**point, 'ndcg@10': -1} for point in curve.points()][:-1]\n"
         "write_json(curve.path, {'made_from': curve.made_from(), 'beside': {}, 'points': points}); print(curve.path)"
     )
     kept = Path(run_python(project, "-c", begin, **settings).stdout.splitlines()[-1])
@@ -108,3 +111,32 @@ def test_a_learning_curve_that_was_cut_goes_on_where_it_stopped(project, tiny_be
     assert list(found["beside"]) == ["bm25", "raw", "reference"]
     assert kept.is_relative_to(project / "output")  # the stored one is the demo's
     assert not list((project / "output").glob("*-part-*"))
+
+
+def test_the_points_of_the_recipes(make_profile, tmp_path):
+    pairs = write_jsonl(tmp_path / "pairs.jsonl", make_pairs(60))
+    points = Recipes(make_profile("demo", DATASET=pairs)).points()
+    seeds = {name: [point["seed"] for point in points if point["recipe"] == name] for name in RECIPES}
+    quickest, *others = RECIPES
+    assert (points[0]["recipe"], seeds.pop(quickest)) == (quickest, [42])
+    assert seeds == {name: list(MORE_SEEDS if name in HEADLINE else SEEDS) for name in others}
+    assert {point["limit"] for point in points if point["training"] == "hard"} == {0, 0.6, 0.8, 0.95, 9}
+
+
+def test_the_table_of_recipes():
+    """A recipe that gains 0.1 on every query is better; of one seed nothing is told but the mean."""
+    values = {("random", 42): [500, 100], ("random", 1): [512, 98], ("random", 2): [498, 102]}
+    values |= {("better", seed): [1000, 600] for seed in SEEDS} | {("once", 42): [500, 300]}
+    points = [
+        {"recipe": name, "seed": seed, "CPU seconds": 10 + seed, "texts": 99, "ndcg@10": sum(found) / 2000}
+        | {"thousandths": " ".join(map(str, found))}
+        for (name, seed), found in values.items()
+    ]
+    found = table(points)
+    assert list(found.index) == ["random", "better", "once"]
+    assert list(found["seeds"]) == [3, 3, 1]
+    assert list(found["nDCG@10"].round(3)) == [0.302, 0.8, 0.4]
+    assert found["CPU seconds"]["random"] == 12
+    difference, margin = map(float, found["less random"]["better"].split(" ± "))
+    assert (difference, 0 < margin < 0.1) == (0.498, True)
+    assert (found["less random"]["random"], found["less random"]["once"]) == ("", "")

@@ -122,7 +122,7 @@ def test_training_file(make_profile, pairs):
     for number, row in enumerate(saved):
         query, positives, negatives = read.ids(number)
         assert [query, *positives, *negatives] == ids_of([[row["query"], *row["pos"], *row["neg"]]])[0]
-    part = read.chosen([3, 1], {1: ["another"]})
+    part = read.chosen([3, 1], {1: {"neg": ["another"]}})
     assert list(part) == [saved[3], saved[1] | {"neg": ["another"]}]
     assert (len(part), part.ids(0), len(read)) == (2, read.ids(3), 12)
 

@@ -372,3 +372,23 @@ def test_a_full_disk_is_one_sentence(new_run):
         assert errors.endswith(f"; free some space, then {GO_ON}.\n")
     finally:
         subprocess.run(["umount", "-l", str(run.output)], check=True)
+
+
+def test_a_teacher_a_matryoshka_and_frozen_layers(new_run, certain_bert):
+    """Scored on the way, in chunks or whole to the same weights; what is frozen stays, what the teacher says counts."""
+    run = new_run("taught", EVAL_STEPS=4, MATRYOSHKA="32,8", FROZEN_LAYERS=1, GROUP_SIZE=4, LEARNING_RATE=1e-2)
+    found = {}
+    for preferred, chunk in ((0, 0), (0, 5), (9, 0)):
+        rows = [row | {"pos_scores": [1.0]} for row in make_rows(40, 10)]
+        rows = [row | {"neg_scores": [float(preferred)] + [0.0] * 9} for row in rows]
+        write_jsonl(run.data.with_name("training_taught.json"), rows)
+        done = run_bash(run.script, "taught", **run.settings, GRAD_CACHE=chunk, FORCE=1)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "held-out nDCG@10" in done.stdout
+        found[preferred, chunk] = load_file(run.output / run.profile.tuned_model("taught").name / "model.safetensors")
+    assert near(found[0, 0], found[0, 5], 1e-4)
+    assert not near(found[0, 0], found[9, 0], 1e-3)
+    before = load_file(certain_bert / "model.safetensors")
+    moved = {name for name in before if name in found[0, 0] and abs(before[name] - found[0, 0][name]).max() > 1e-4}
+    assert {name.split(".")[0] for name in before} >= {"embeddings", "encoder"}
+    assert moved and all(name.startswith(("encoder.layer.1.", "pooler.")) for name in moved)

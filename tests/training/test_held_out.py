@@ -133,3 +133,17 @@ def test_the_score_is_that_of_evaluation(tiny_bert, make_profile, split, precisi
     assert 0 < value < 1
     assert model.training
     assert model.model.training
+
+
+def test_what_a_teacher_has_scored_is_taken_out_with_its_score(tmp_path):
+    rows = [row | {"pos_scores": [9.0]} for row in make_rows(60, 12)]
+    rows = [row | {"neg_scores": [float(text.split()[-1]) for text in row["neg"]]} for row in rows]
+    train, held = split_held_out(TrainingSet(write_jsonl(tmp_path / "training_taught.json", rows), "ask: "), 1)
+    aside = {text_id(text) for row in held for text in row["pos"]}
+    assert len(held) == 6
+    before = {row["id"]: row for row in rows}
+    for row in train:
+        left = [text for text in before[row["id"]]["neg"] if text_id(text) not in aside]
+        scores = [float(text.split()[-1]) for text in left]
+        assert row == before[row["id"]] | {"neg": left, "neg_scores": scores}
+    assert {len(row["neg"]) for row in train} > {12}

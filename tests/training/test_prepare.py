@@ -204,7 +204,7 @@ def test_a_ready_made_model_is_trained_as_its_files_say(make_profile, tiny_bert,
 
 @pytest.mark.parametrize("name", ["neg0", "raw", "hard ", "made", "negative", "../neg10"])
 def test_what_is_no_training(make_profile, name):
-    with pytest.raises(UserError, match="is no training, such as neg10, neg50, hard, ready_made; raw and"):
+    with pytest.raises(UserError, match="is no training, such as neg10, neg50, hard, ready_made, taught; raw and"):
         prepare(name, make_profile())
 
 
@@ -436,3 +436,33 @@ def test_a_small_disk_is_noticed(make_profile, tiny_bert, tmp_path):
             prepare("neg10", profile)
     finally:
         subprocess.run(["umount", str(profile.output_dir)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("matryoshka", "16,8", "MATRYOSHKA=16,8: vectors have 32 numbers; begin with that, then give ever smaller"),
+        ("matryoshka", "32,8,16", "MATRYOSHKA=32,8,16: vectors have 32 numbers"),
+        ("matryoshka", "32,8,0", "MATRYOSHKA=32,8,0: vectors have 32 numbers"),
+        ("frozen_layers", 3, "FROZEN_LAYERS=3: the model has 2 layers"),
+    ],
+)
+def test_parts_that_the_model_does_not_have(profile, key, value, sentence):
+    write_jsonl(profile.training_file("neg10"), make_rows(20, 10))
+    with pytest.raises(UserError, match=sentence):
+        prepare("neg10", profile.model_copy(update={key: value}))
+
+
+def test_a_matryoshka_is_numbers(make_profile):
+    with pytest.raises(UserError, match="MATRYOSHKA='384;96': string should match"):
+        make_profile(MATRYOSHKA="384;96")
+
+
+def test_flags_that_not_every_training_has(make_profile, tiny_bert):
+    profile = make_profile(BASE_MODEL=tiny_bert, MATRYOSHKA="32,8", FROZEN_LAYERS=1, **SETTINGS)
+    scores = {"pos_scores": [1.0], "neg_scores": [0.5] * 10}
+    write_jsonl(profile.training_file("taught"), [row | scores for row in make_rows(20, 10)])
+    write_jsonl(profile.training_file("hard"), make_rows(20, 10))
+    taught = prepare("taught", profile)
+    assert "--frozen_layers 1 --use_mrl True --mrl_dims 32 8 --knowledge_distillation True" in taught
+    assert "--knowledge_distillation" not in prepare("hard", profile)

@@ -1,0 +1,73 @@
+"""Scores of single pairs of query and passage: to rerank what a search has found, or to teach a training."""
+
+from collections.abc import Callable, Sequence
+
+from helpers.base import Profile, Run, UserError, ranking
+from helpers.encoding import Embedder, model_folder
+from helpers.encoding.models import loading, positions
+from helpers.sampling import EvalSet, TrainingSet
+
+DEPTH = 50  # passages of a query that are reranked
+LONGEST = 512  # tokens of query and passage together, at most
+Score = Callable[[list[tuple[str, str]]], Sequence[float]]  # of query and passage
+
+
+def cosines(model: Embedder) -> Score:
+    """Return what scores pairs by the cosine of an embedder's vectors, in [-1, 1]."""
+
+    def score(pairs: list[tuple[str, str]]) -> list[float]:
+        queries, passages = (list(dict.fromkeys(side)) for side in zip(*pairs, strict=True))
+        asked = dict(zip(queries, model.encode_queries(queries), strict=True))
+        shown = dict(zip(passages, model.encode_corpus(passages), strict=True))
+        return [float(asked[query] @ shown[passage]) for query, passage in pairs]
+
+    return score
+
+
+def cross_encoder(profile: Profile) -> Score:
+    """Return what scores pairs by RERANKER_MODEL, which reads both texts together, in logits.
+
+    Nogueira and Cho 2019, "Passage Re-ranking with BERT", arXiv:1901.04085; by sentence-transformers. Raises
+    UserError: the profile names none, or as `model_folder` and `loading`.
+    """
+    if not profile.reranker_model:
+        raise UserError(f"{profile.name} has no RERANKER_MODEL; give a folder or, on the Hub, BAAI/bge-reranker-base.")
+    folder = model_folder(profile.reranker_model, profile.reranker_revision)
+    with loading(folder):
+        from sentence_transformers import CrossEncoder
+        from torch.nn import Identity
+
+        model = CrossEncoder(str(folder), max_length=min(LONGEST, positions(folder)), local_files_only=True)
+    if model.num_labels != 1:
+        raise UserError(f"{folder} gives {model.num_labels} numbers a pair; give a reranker, which gives one.")
+    return lambda pairs: model.predict(pairs, activation_fn=Identity(), show_progress_bar=len(pairs) > 1000).tolist()
+
+
+def rerank(eval_set: EvalSet, run: Run, score: Score, depth: int = DEPTH) -> Run:
+    """Return a run in which the first `depth` passages of each query are in the order of their scores.
+
+    Those below stay there, in their order.
+    """
+    first = {query_id: ranking(scores)[:depth] for query_id, scores in run.items()}
+    pairs = [(eval_set.queries[query_id], eval_set.corpus[docid]) for query_id in first for docid in first[query_id]]
+    numbers = iter(score(pairs) if pairs else [])
+    reranked = {}
+    for query_id, docids in first.items():
+        scores = {docid: next(numbers) for docid in docids}
+        rest = ranking(run[query_id])[depth:]
+        reranked[query_id] = scores | {docid: min(scores.values()) - n for n, docid in enumerate(rest, start=1)}
+    return reranked
+
+
+def taught_pairs(rows: TrainingSet, score: Score, temperature: float) -> list[dict]:
+    """Return the rows of a training set as pairs with `scores`, text -> a teacher's score divided by `temperature`.
+
+    FlagEmbedding makes a distribution of a query's scores by a softmax of what the file has (`AbsModeling.py`). Hinton,
+    Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", arXiv:1503.02531.
+    """
+    pairs = [{"id": row["id"], "query": row["query"], "positive": row["pos"], "negative": row["neg"]} for row in rows]
+    asked = [(pair["query"], text) for pair in pairs for text in pair["positive"] + pair["negative"]]
+    numbers = iter(score(asked))
+    for pair in pairs:
+        pair["scores"] = {text: next(numbers) / temperature for text in pair["positive"] + pair["negative"]}
+    return pairs

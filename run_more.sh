@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# What would bring more: hard negatives, a ready-made start, a teacher; each trained, measured and compared.
+#
+#   needs   run_all.sh of the same profile; three trainings more
+#   takes   15 to 25 minutes on two CPU cores (demo)
+#   leaves  three more training sets, models and results; executed notebooks 07 and 10 to 12
+#
+#   bash run_more.sh
+#   FORCE=1 bash run_more.sh                               # train again what is there
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source "$here/helpers/environment.sh"
+number=0
+
+step() {  # step TITLE COMMAND...
+  local title=$1
+  shift
+  number=$((number + 1))
+  printf '\n[%d/9] %s  (%d:%02d since the start)\n' "$number" "$title" $((SECONDS / 60)) $((SECONDS % 60))
+  "$@"
+}
+
+python -m helpers check hard
+step "10 Mine hard negatives" python -m helpers notebook 10_mine_hard_negatives
+step "Fine-tune on them" env GROUP_SIZE=4 EPOCHS=2 bash "$here/finetune_hard.sh"
+step "04 Evaluate the model tuned on them" python -m helpers notebook 04_eval_neg10 name=hard
+step "11 Fine-tune a ready-made embedder" python -m helpers notebook 11_finetune_ready_made
+step "04 Evaluate it" python -m helpers notebook 04_eval_neg10 name=ready_made
+step "12 Teach from scores" python -m helpers notebook 12_teach_from_scores
+step "04 Evaluate the model that was taught" python -m helpers notebook 04_eval_neg10 name=taught
+step "07 Compare the models" python -m helpers notebook 07_compare_models
+step "Results" python -m helpers report

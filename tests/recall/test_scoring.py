@@ -1,0 +1,100 @@
+import json
+
+import pytest
+from conftest import make_pairs, make_rows, write_jsonl
+
+from helpers.base.errors import UserError
+from helpers.encoding import Embedder
+from helpers.encoding.settings import read_embedder
+from helpers.recall.scoring import cosines, cross_encoder, rerank, taught_pairs
+from helpers.sampling import EvalSet, TrainingSet, save_training_set
+
+
+@pytest.fixture(scope="module")
+def tiny_reranker(tiny_bert):
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_seed
+
+    set_seed(3)
+    folder = tiny_bert.parent / "tiny-reranker"
+    AutoModelForSequenceClassification.from_pretrained(tiny_bert, num_labels=1).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(tiny_bert).save_pretrained(folder)
+    return folder
+
+
+def test_cosines_are_those_of_the_models_own_library(tiny_embedder, make_profile):
+    from sentence_transformers import SentenceTransformer
+
+    pairs = [(pair["query"], other["positive"][0]) for pair in make_pairs(4) for other in make_pairs(3)]
+    found = cosines(Embedder(read_embedder("tiny", tiny_embedder), make_profile()))(pairs)
+    model = SentenceTransformer(str(tiny_embedder), device="cpu")
+    asked, shown = (model.encode(list(side)) for side in zip(*pairs, strict=True))
+    assert found == pytest.approx((asked * shown).sum(axis=1).tolist(), abs=1e-5)
+    assert len(set(found)) == 12
+
+
+def test_a_cross_encoder_reads_both_texts(tiny_reranker, make_profile):
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    pairs = [(pair["query"], pair["positive"][0]) for pair in make_pairs(3)] + [("banel " * 40, "derak " * 90)]
+    found = cross_encoder(make_profile(RERANKER_MODEL=tiny_reranker))(pairs)
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_reranker).eval()
+    tokenizer = AutoTokenizer.from_pretrained(tiny_reranker)
+    for pair, score in zip(pairs, found, strict=True):
+        with torch.no_grad():
+            logits = model(**tokenizer(*pair, truncation=True, max_length=64, return_tensors="pt")).logits
+        assert score == pytest.approx(logits.item(), abs=1e-5)  # no sigmoid, which would bring high scores together
+
+
+def test_what_is_no_reranker(tiny_bert, tiny_reranker, make_profile, tmp_path):
+    with pytest.raises(UserError, match="test has no RERANKER_MODEL; give a folder or, on the Hub"):
+        cross_encoder(make_profile())
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    AutoModelForSequenceClassification.from_pretrained(tiny_bert, num_labels=3).save_pretrained(tmp_path / "three")
+    AutoTokenizer.from_pretrained(tiny_bert).save_pretrained(tmp_path / "three")
+    with pytest.raises(UserError, match="three gives 3 numbers a pair; give a reranker"):
+        cross_encoder(make_profile(RERANKER_MODEL=tmp_path / "three"))
+
+
+def test_the_first_are_reranked_and_the_rest_stay_below():
+    corpus = {"d1": "a", "d2": "bbb", "d3": "bb", "d4": "bbbbbb"}
+    task = EvalSet({"q1": "b?", "q2": "c?"}, corpus, {"q1": {"d2": 1}, "q2": {"d1": 1}})
+    run = {"q1": {"d1": 0.9, "d3": 0.8, "d2": 0.7, "d4": 0.6}, "q2": {}}
+    asked = []
+
+    def score(pairs):
+        asked.extend(pairs)
+        return [float(len(passage)) for _, passage in pairs]
+
+    found = rerank(task, run, score, depth=3)
+    assert asked == [("b?", "a"), ("b?", "bb"), ("b?", "bbb")]
+    assert found == {"q1": {"d1": 1.0, "d3": 2.0, "d2": 3.0, "d4": 0.0}, "q2": {}}
+    assert rerank(task, {"q2": {}}, score) == {"q2": {}}
+
+
+def test_a_teachers_scores_are_written_beside_the_texts(make_profile):
+    profile = make_profile(INSTRUCTION="ask: ")
+    rows = [row | {"pos": [*row["pos"], f"another {row['id']}"]} for row in make_rows(12, 4)]
+    path = write_jsonl(profile.training_file("hard"), rows)
+
+    def score(pairs):
+        return [len(query) + len(passage) / 1000 for query, passage in pairs]
+
+    pairs = taught_pairs(TrainingSet(path, "ask: "), score, 0.5)
+    save_training_set(pairs, [], 4, profile, name="taught", own=True)
+    taught = [json.loads(line) for line in profile.training_file("taught").read_text().splitlines()]
+    for row, before in zip(taught, rows, strict=True):
+        scores = {f"{s}_scores": [2 * n for n in score([(row["query"], t) for t in row[s]])] for s in ("pos", "neg")}
+        assert row == before | scores
+    assert len(TrainingSet(profile.training_file("taught"), "ask: ", 5)) == 12
+
+
+@pytest.mark.parametrize("scores", [None, [1.0, 2.0], [1.0, 2.0, True], [1.0, 2.0, "3"]])
+def test_a_row_whose_scores_are_not_sound_is_named(make_profile, scores):
+    good = make_rows(5, 3)[0] | {"pos_scores": [3.0], "neg_scores": [1.0, 2, 3.5]}
+    path = write_jsonl(make_profile().training_file("taught"), [good, good | {"neg_scores": scores}])
+    with pytest.raises(UserError, match="line 2: 'pos_scores' or 'neg_scores' is not a number for each text; run note"):
+        TrainingSet(path)
+    write_jsonl(path.with_name("training_neg_3.json"), [good | {"neg_scores": scores}])
+    TrainingSet(path.with_name("training_neg_3.json"))  # of no concern there
