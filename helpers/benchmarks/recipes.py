@@ -40,6 +40,7 @@ class Recipe:
 RECIPES = {
     "random, 8 steps": Recipe("neg10", {"EPOCHS": 0.1, "EVAL_STEPS": 0}),
     "random": Recipe("neg10"),
+    "ready-made": Recipe("ready_made"),
     "random, 50 a query": Recipe("neg50"),
     "random, batch 64, 2 epochs": Recipe("neg10", {"BATCH_SIZE": 64, "EPOCHS": 2}),
     "random, longer": Recipe("hard", LONGER, limit=0),  # a filter that keeps nothing
@@ -52,7 +53,6 @@ RECIPES = {
     "taught, cosines as they are": Recipe("taught", LONGER, limit=0.8, temperature=1),
     "taught by no one": Recipe("taught", LONGER, limit=0.8, temperature=1e6),  # a uniform teacher
     "hard, Matryoshka": Recipe("hard", LONGER | {"MATRYOSHKA": "384,192,96,48,24"}, limit=0.8),
-    "ready-made": Recipe("ready_made"),
     "ready-made, rate 1e-5": Recipe("ready_made", {"READY_MADE_LEARNING_RATE": 1e-5}),
     "ready-made, rate 3e-4": Recipe("ready_made", {"READY_MADE_LEARNING_RATE": 3e-4}),
     "ready-made, 3 of 6 layers frozen": Recipe("ready_made", {"FROZEN_LAYERS": 3}),
@@ -72,10 +72,11 @@ class Recipes(Study):
         self.runs: dict[int, list[Run]] = {}  # seed -> what its miners have found
 
     def points(self) -> list[Point]:
-        """Return `recipe`, what it is, and `seed`: the quickest, the headline, then seed by seed the others."""
+        """Return `recipe`, what it is, and `seed`: the quickest, the article's, then seed by seed the others."""
         quickest, *others = RECIPES
-        named = [(quickest, SEEDS[0]), *product(HEADLINE, MORE_SEEDS)]
-        named += [(name, seed) for seed, name in product(SEEDS, others) if name not in HEADLINE]
+        named = [(quickest, SEEDS[0]), *((ARTICLE, seed) for seed in MORE_SEEDS)]
+        others.remove(ARTICLE)
+        named += [(name, seed) for seed, name in product(MORE_SEEDS, others) if seed in SEEDS or name in HEADLINE]
         return [{"recipe": name, **asdict(RECIPES[name]), "seed": seed} for name, seed in named]
 
     def measure(self, point) -> dict[str, object]:

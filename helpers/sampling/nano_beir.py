@@ -5,7 +5,7 @@ from helpers.sampling.eval_set import EvalSet
 from helpers.sampling.sources import read_rows
 
 # All of https://huggingface.co/collections/zeta-alpha-ai/nanobeir but NanoMSMARCO, which the article's pairs are of.
-NAMES = ("ArguAna", "ClimateFEVER", "DBPedia", "FEVER", "FiQA2018", "HotpotQA", "NFCorpus", "NQ")
+NAMES: tuple[str, ...] = ("ArguAna", "ClimateFEVER", "DBPedia", "FEVER", "FiQA2018", "HotpotQA", "NFCorpus", "NQ")
 NAMES += ("QuoraRetrieval", "SCIDOCS", "SciFact", "Touche2020")
 PARTS = ("queries", "corpus", "qrels")
 
