@@ -1,6 +1,7 @@
 """Run a notebook without a browser, and keep what it shows."""
 
 import ast
+import base64
 import logging
 import sys
 
@@ -10,6 +11,7 @@ import papermill
 from helpers.base import ROOT, Profile, UserError, whole_file
 
 NOTEBOOKS = ROOT / "notebooks"
+STORY = "plot_means("  # in the cell of the README's picture
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -81,3 +83,7 @@ def store_outputs(profile: Profile) -> None:
     for path, notebook in notebooks.items():
         with whole_file(path) as file:
             nbformat.write(tidy(notebook), file)
+        for picture in (p for cell in notebook.cells if STORY in cell.source for p in cell.get("outputs", [])):
+            if "image/png" in picture.get("data", {}):  # the README shows it
+                with whole_file(ROOT / "docs" / "models.png", binary=True) as file:
+                    file.write(base64.b64decode(picture.data["image/png"]))

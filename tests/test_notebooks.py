@@ -37,6 +37,7 @@ def test_the_series_is_complete():
         "09_your_own_pairs",
         "10_mine_hard_negatives",
         "11_finetune_ready_made",
+        "12_teach_from_scores",
     ]
 
 

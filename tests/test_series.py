@@ -18,6 +18,7 @@ from helpers.evaluation.metrics import average, score_queries
 
 pytestmark = pytest.mark.slow
 
+RAW = "bert-base-uncased"
 INSTRUCTION = "Represent this sentence for searching relevant passages: "
 
 
@@ -75,13 +76,13 @@ def test_data(series, articles_hub):
         "training_neg_50.made.json",
     ]
     assert json.loads((data / "pairs.made.json").read_text())["made_from"]["source"] == f"{MSMARCO}@{commit}"
-    corpus = [json.loads(line)["text"] for line in (data / "corpus.jsonl").read_text().splitlines()]
+    corpus = [row["text"] for row in read_rows(data / "corpus.jsonl")]
     assert len(corpus) == 120
-    evaluation = [json.loads(line) for line in (data / "eval_dataset.json").read_text().splitlines()]
+    evaluation = read_rows(data / "eval_dataset.json")
     held_out = {text for row in evaluation for text in row["pos"]}
     assert len(evaluation) == 30
     for neg_num in (10, 50):
-        rows = [json.loads(line) for line in (data / f"training_neg_{neg_num}.json").read_text().splitlines()]
+        rows = read_rows(data / f"training_neg_{neg_num}.json")
         assert len(rows) == 90
         assert all(len(set(row["neg"])) == neg_num and not set(row["neg"]) & set(row["pos"]) for row in rows)
         assert held_out.isdisjoint(text for row in rows for text in row["pos"] + row["neg"])
@@ -134,8 +135,12 @@ def test_the_comparison_shows_what_was_saved(series):
     assert len(table_of(cells, "ask(question, eval_set, models)")) > 5
 
 
-def table_printed(done):
-    return done.stdout.splitlines()[-5:]
+def table_printed(done, rows=5):
+    return done.stdout.splitlines()[-rows:]
+
+
+def read_rows(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def test_executed_notebooks_are_tidy(series):
@@ -294,41 +299,34 @@ def test_a_model_is_pushed_and_comes_back(series, project, articles_hub):
     )
 
 
-def test_hard_negatives_and_a_ready_made_start(series, project):
-    """Notebooks 10 and 11 with their scripts and evaluations, and the comparison that then has both."""
+def test_what_would_bring_more(series, project, articles_hub):
+    """Hard negatives, a ready-made start and a teacher: trained, evaluated, compared by one script."""
     data, output, settings, _ = series
-    settings = settings | {"READY_MADE_MODEL": BGE_M3, "READY_MADE_REVISION": "", "FORCE": 1}
+    settings = settings | {"READY_MADE_MODEL": BGE_M3, "READY_MADE_REVISION": ""}
     before = {path: path.read_bytes() for path in (output / "results").glob("*.json")}
-
-    def run(*words):
-        done = run_python(project, "-m", "helpers", "notebook", *words, **settings)
-        assert done.returncode == 0, done.stderr
-
-    run("10_mine_hard_negatives", "neg_num=8", "limit=1.5")
-    rows = [json.loads(line) for line in (data / "training_hard.json").read_text().splitlines()]
-    held_out = {
-        text for line in (data / "eval_dataset.json").read_text().splitlines() for text in json.loads(line)["pos"]
-    }
-    drawn = [json.loads(line) for line in (data / "training_neg_10.json").read_text().splitlines()]
-    assert [(row["query"], row["pos"]) for row in rows] == [(row["query"], row["pos"]) for row in drawn]
-    assert all(len(set(row["neg"])) == 8 and not set(row["neg"]) & {*row["pos"], *held_out} for row in rows)
-    assert sum(bool(set(a["neg"]) - set(b["neg"])) for a, b in zip(rows, drawn, strict=True)) > 80
-    done = run_bash(project / "finetune_hard.sh", **settings)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith(f"{output}/bert-base-uncased_hard\n")
-    run("04_eval_neg10", "name=hard")
-    run("11_finetune_ready_made", "shares=0 1", "neg_num=8")
-    assert json.loads((data / "training_ready_made.json").read_text().splitlines()[0])["prompt"] == ""
-    card = (output / f"{BGE_M3.partition('/')[2]}_ready_made" / "README.md").read_text()
-    assert f"base_model: {BGE_M3}\n" in card and "with random negatives to draw from" in card
-    run("04_eval_neg10", "name=ready_made")
-    run("07_compare_models", "after=ready_made")
-    cells = nbformat.read(next((output / "notebooks").glob("07*ready_made.ipynb")), 4).cells
-    assert [row[0] for row in table_of(cells, "intervals_table")[1:8]] == [
-        *["bm25", "raw", "neg10", "neg50"],
-        *["hard", "reference", "ready_made"],
+    done = run_bash(project / "run_more.sh", **settings)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line.split()[0] for line in table_printed(done, 8)] == [
+        *["bm25", "raw", "neg10", "neg50", "hard"],
+        *["taught", "reference", "ready_made"],
     ]
-    for name in ("hard", "ready_made"):
+    rows = {name: read_rows(data / f"training_{name}.json") for name in ("neg_10", "hard", "ready_made", "taught")}
+    held_out = {text for row in read_rows(data / "eval_dataset.json") for text in row["pos"]}
+    for drawn, hard, taught in zip(rows["neg_10"], rows["hard"], rows["taught"], strict=True):
+        assert (hard["query"], hard["pos"]) == (drawn["query"], drawn["pos"])
+        assert len(set(hard["neg"])) == 10 and not set(hard["neg"]) & {*hard["pos"], *held_out}
+        assert {name: taught[name] for name in hard} == hard
+        assert [len(taught[f"{side}_scores"]) for side in ("pos", "neg")] == [len(hard["pos"]), 10]
+    mined = sum(bool(set(a["neg"]) - set(b["neg"])) for a, b in zip(rows["hard"], rows["neg_10"], strict=True))
+    assert mined > 80
+    assert {row["prompt"] for row in rows["ready_made"]} == {""}
+    cards = {name: (output / f"{name}" / "README.md").read_text() for name in ("bge-m3_ready_made", f"{RAW}_taught")}
+    assert f"base_model: {BGE_M3}\n" in cards["bge-m3_ready_made"]
+    assert "--knowledge_distillation True" in cards[f"{RAW}_taught"]
+    assert len([name for name, _ in articles_hub.served if "Nano" in name]) == 12 * 3  # what a model may forget
+    cells = nbformat.read(output / "notebooks" / "07_compare_models.ipynb", 4).cells
+    assert [row[0] for row in table_of(cells, "fuse(runs")[-1:]] == ["reference,"]  # reranked
+    for name in ("hard", "ready_made", "taught"):
         for path in (output / "results" / f"{name}.json", output / "runs" / f"{name}.trec"):
             path.unlink()
     for path, content in before.items():

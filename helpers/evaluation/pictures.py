@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from helpers.base import DEPTH
+from helpers.evaluation.significance import bootstrap_interval
 from helpers.evaluation.tables import results_table
 
 # A model keeps its colour in all pictures; C2 is for those that have none of their own.
@@ -36,6 +37,23 @@ def plot_results(results: dict[str, dict]) -> Axes:
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(table), frameon=False)
     for bars in axes.containers:
         axes.bar_label(bars, fmt="%.2f", fontsize=7)
+    return axes
+
+
+def plot_means(results: dict[str, dict], measure: str = "ndcg@10", seed: int = 42) -> Axes:
+    """Draw each model's mean and its 95 % bootstrap interval, a row a model."""
+    _, axes = plt.subplots(figsize=(7, 0.6 + 0.36 * len(results)), layout="constrained", dpi=110)
+    for row, (name, result) in enumerate(results.items()):
+        mean, (low, high) = (
+            result["metrics"][measure],
+            bootstrap_interval([*result["per_query"][measure].values()], seed),
+        )
+        axes.errorbar(mean, row, xerr=[[mean - low], [high - mean]], fmt="o", color=COLOURS[name], capsize=3)
+        axes.annotate(f"{mean:.3f}", (mean, row), (0, 6), textcoords="offset points", ha="center", fontsize=8)
+    axes.set(
+        yticks=range(len(results)), yticklabels=results, xlabel=measure, xlim=(0, None), ylim=(len(results) - 0.5, -0.7)
+    )
+    axes.grid(axis="x", alpha=0.3)
     return axes
 
 

@@ -16,7 +16,8 @@ from helpers.encoding.models import PACKAGED
 from helpers.training.curve import read_points
 from helpers.training.record import flags
 
-NEGATIVES = {"hard": "mined negatives, and random ones where these are too few,", "ready_made": "random negatives"}
+MINED = "mined negatives, and random ones where these are too few,"
+NEGATIVES = {"hard": MINED, "taught": f"{MINED} with the scores of a teacher", "ready_made": "random negatives"}
 BODY = Path(__file__).with_name("card.md")
 
 
