@@ -10,4 +10,4 @@ source helpers/environment.sh
 ruff format --check .
 ruff check .
 mypy
-python -m pytest -n 3 --dist loadfile "$@"
+python -m pytest -n 3 --dist loadfile --no-loadscope-reorder "$@"

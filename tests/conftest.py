@@ -66,6 +66,15 @@ def table_of(cells: list, call: str) -> list[list[str]]:
     return [line.split() for line in table.splitlines() if line.strip()]
 
 
+LONGEST = ("test_series.py", "test_languages.py", "test_faults.py", "test_stored_outputs.py", "test_finetune.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Put the files that take minutes first: a worker that began with one at the end would keep the others waiting."""
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
 @pytest.fixture(autouse=True)
 def no_overrides(monkeypatch):
     """Keep the settings of whoever runs the tests out of them."""
