@@ -11,7 +11,8 @@ import pandas as pd
 from helpers.base import Profile, Run
 from helpers.benchmarks import passing_profile
 from helpers.benchmarks.study import ANEW, SEEDS, SETTINGS, Point, Study
-from helpers.encoding import Embedder, embedder_settings, training_profile
+from helpers.encoding import Embedder, embedder_settings, model_folder, training_profile
+from helpers.encoding.models import skeleton
 from helpers.encoding.vectors import cut
 from helpers.evaluation import score_queries
 from helpers.evaluation.significance import recipe_difference
@@ -23,8 +24,9 @@ from helpers.training.script import run_script
 
 MORE_SEEDS = (*SEEDS, 3, 4)  # of the two recipes of the headline
 MINERS, RANKS, NEG_NUM = ("bm25", "neg10"), 50, 10
+HALVES = "halves"  # `CUTS` of them
 LONGER = {"GROUP_SIZE": 4, "EPOCHS": 2}
-DIMS = (24, 48, 96, 192)  # to which vectors are cut
+CUTS = 5  # lengths of a vector: all of it, half of it, half of that, ...
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ RECIPES = {
     "taught, temperature 0.2": Recipe("taught", LONGER, limit=0.8, temperature=0.2),
     "taught, cosines as they are": Recipe("taught", LONGER, limit=0.8, temperature=1),
     "taught by no one": Recipe("taught", LONGER, limit=0.8, temperature=1e6),  # a uniform teacher
-    "hard, Matryoshka": Recipe("hard", LONGER | {"MATRYOSHKA": "384,192,96,48,24"}, limit=0.8),
+    "hard, Matryoshka": Recipe("hard", LONGER | {"MATRYOSHKA": HALVES}, limit=0.8),
     "ready-made, rate 1e-5": Recipe("ready_made", {"READY_MADE_LEARNING_RATE": 1e-5}),
     "ready-made, rate 3e-4": Recipe("ready_made", {"READY_MADE_LEARNING_RATE": 3e-4}),
     "ready-made, 3 of 6 layers frozen": Recipe("ready_made", {"FROZEN_LAYERS": 3}),
@@ -83,6 +85,9 @@ class Recipes(Study):
         """Build the training set as notebooks 01, 10, 11 and 12 do, and train on it."""
         name, hard = point["training"], self._mined(point["seed"], point["limit"]) if point["limit"] else []
         changes = ANEW | {"PROFILE": self.profile.name, "TRAINING_SEED": point["seed"]} | point["settings"]
+        size = skeleton(model_folder(self.profile.base_model, self.profile.base_revision)).config.hidden_size
+        dims = [size >> halved for halved in range(CUTS)]
+        changes |= {key: ",".join(map(str, dims)) for key, value in changes.items() if value == HALVES}
         with passing_profile(self.train, **changes) as (own, environ):
             self._build(name, hard, point["temperature"], own)
             before = getrusage(RUSAGE_CHILDREN)
@@ -97,7 +102,7 @@ class Recipes(Study):
                 dim: search(
                     build_index(cut(passages, dim)), cut(queries, dim), list(values.queries), list(values.corpus)
                 )
-                for dim in (*DIMS, queries.shape[1])
+                for dim in reversed(dims)
             }
             *_, run = runs.values()
             per_query = score_queries(self.eval_set.qrels, run)["ndcg@10"].values()
