@@ -43,21 +43,21 @@ RECIPES = {
     "random, 8 steps": Recipe("neg10", {"EPOCHS": 0.1, "EVAL_STEPS": 0}),
     "random": Recipe("neg10"),
     "ready-made": Recipe("ready_made"),
-    "random, 50 a query": Recipe("neg50"),
-    "random, batch 64, 2 epochs": Recipe("neg10", {"BATCH_SIZE": 64, "EPOCHS": 2}),
-    "random, longer": Recipe("hard", LONGER, limit=0),  # a filter that keeps nothing
-    "hard, limit 0.6": Recipe("hard", LONGER, limit=0.6),
     "hard, limit 0.8": Recipe("hard", LONGER, limit=0.8),
-    "hard, limit 0.95": Recipe("hard", LONGER, limit=0.95),
+    "random, longer": Recipe("hard", LONGER, limit=0),  # a filter that keeps nothing
     "hard, no filter": Recipe("hard", LONGER, limit=9),
     "taught": Recipe("taught", LONGER, limit=0.8, temperature=0.05),
-    "taught, temperature 0.2": Recipe("taught", LONGER, limit=0.8, temperature=0.2),
-    "taught, cosines as they are": Recipe("taught", LONGER, limit=0.8, temperature=1),
     "taught by no one": Recipe("taught", LONGER, limit=0.8, temperature=1e6),  # a uniform teacher
-    "hard, Matryoshka": Recipe("hard", LONGER | {"MATRYOSHKA": HALVES}, limit=0.8),
-    "ready-made, rate 1e-5": Recipe("ready_made", {"READY_MADE_LEARNING_RATE": 1e-5}),
+    "random, 50 a query": Recipe("neg50"),
+    "hard, limit 0.95": Recipe("hard", LONGER, limit=0.95),
+    "random, batch 64, 2 epochs": Recipe("neg10", {"BATCH_SIZE": 64, "EPOCHS": 2}),
+    "taught, cosines as they are": Recipe("taught", LONGER, limit=0.8, temperature=1),
     "ready-made, rate 3e-4": Recipe("ready_made", {"READY_MADE_LEARNING_RATE": 3e-4}),
+    "hard, Matryoshka": Recipe("hard", LONGER | {"MATRYOSHKA": HALVES}, limit=0.8),
     "ready-made, 3 of 6 layers frozen": Recipe("ready_made", {"FROZEN_LAYERS": 3}),
+    "hard, limit 0.6": Recipe("hard", LONGER, limit=0.6),
+    "taught, temperature 0.2": Recipe("taught", LONGER, limit=0.8, temperature=0.2),
+    "ready-made, rate 1e-5": Recipe("ready_made", {"READY_MADE_LEARNING_RATE": 1e-5}),
 }
 ARTICLE = "random"  # the demo's form of the article's recipe
 HEADLINE = (ARTICLE, "ready-made")
@@ -153,9 +153,9 @@ def table(points: list[dict]) -> pd.DataFrame:
             more = f"{found.mean:+.3f} ± {found.margin:.3f}"
         rows[name] = {
             "seeds": len(part),
-            "CPU seconds": part["CPU seconds"].median(),
+            "CPU seconds": round(part["CPU seconds"].median()),
             "texts": part["texts"].iloc[0],
-            "nDCG@10": part["ndcg@10"].mean(),
+            "nDCG@10": round(part["ndcg@10"].mean(), 3),
             f"less {ARTICLE}": more,
         }
     return pd.DataFrame(rows).T
