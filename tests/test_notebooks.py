@@ -1,5 +1,7 @@
 """What holds for the notebooks as they are stored; test_series.py runs them."""
 
+import base64
+import json
 import re
 
 import nbformat
@@ -8,6 +10,7 @@ from conftest import table_of
 
 from helpers.base.errors import UserError
 from helpers.base.profile import ROOT
+from helpers.benchmarks.recipes import table
 from helpers.notebook import NOTEBOOKS, run_notebook
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -111,10 +114,10 @@ def test_the_demo_holds_what_it_promises():
         assert results[name]["recall@10"] > 0.6
 
 
-def compared_means():
-    """Model -> the means of 07's table with intervals, which is printed in two parts, one below the other."""
+def compared_means(path=COMPARISON):
+    """Model -> the means of a table with intervals, which is printed in two parts, one below the other."""
     means = {}
-    for name, *words in table_of(read(COMPARISON), "intervals_table"):
+    for name, *words in table_of(read(path), "intervals_table(results)"):
         if "@" not in name:
             means.setdefault(name, []).extend(float(word) for word in words if word[0] != "[" and word[-1] != "]")
     return means
@@ -122,11 +125,16 @@ def compared_means():
 
 def test_the_readme_repeats_the_stored_results():
     readme = (ROOT / "README.md").read_text()
-    rows = re.findall(r"^\| (BM25|raw|neg10|neg50|reference): .+? \| ([\d. |]+) \|$", readme, re.M)
-    means = compared_means()
-    assert [name.lower() for name, _ in rows[:5]] == list(means)  # the demo's table comes first
-    for (_, values), (hit, recall, _, mrr, ndcg) in zip(rows, means.values(), strict=False):
+    names = "BM25|raw|neg10|neg50|hard|reference|ready_made"
+    rows = re.findall(rf"^\| ({names}): .+? \| ([\d. |]+) \| (\[.+\]) \|$", readme, re.M)
+    story = NOTEBOOKS / "12_teach_from_scores.ipynb"
+    means, printed = compared_means(story), str(read(story))
+    assert [name.lower() for name, *_ in rows] == list(means)
+    for (_, values, interval), (hit, recall, _, mrr, ndcg) in zip(rows, means.values(), strict=True):
         assert [float(value) for value in values.split(" | ")] == pytest.approx([hit, recall, mrr, ndcg], abs=0.0011)
+        assert f"{ndcg:.3f} {interval}" in printed
+    [picture] = [o.data["image/png"] for cell in read(story) if "plot_means(" in cell.source for o in cell.outputs]
+    assert base64.b64decode(picture) == (ROOT / "docs" / "models.png").read_bytes()
     pairs = [words for words in table_of(read(COMPARISON), "pairs_table") if "±" in words[3:5]]
     known = [(abs(float(words[3])), float(words[5])) for words in pairs]
     gains = table_of(read(NOTEBOOKS / "11_finetune_ready_made.ipynb"), "difference to before")
@@ -136,6 +144,14 @@ def test_the_readme_repeats_the_stored_results():
     said = [tuple(map(float, pair)) for pair in re.findall(r"(\d\.\d{3}) ± (\d\.\d{3})", readme)]
     assert len(said) == 6
     assert all(any(pair == pytest.approx(other, abs=6e-4) for other in known) for pair in said)
+
+
+def test_the_readme_repeats_the_recipes():
+    points = json.loads((ROOT / "docs" / "recipes.json").read_text())["points"]
+    for name, row in table(points).iterrows():
+        seeds, seconds, texts, mean, difference = row
+        line = f"| {name} | {seeds} | {seconds} | {texts:,} | {mean:.3f} | {difference} |"
+        assert line.replace("|  |", "| |") in (ROOT / "README.md").read_text(), line
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
