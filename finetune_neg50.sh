@@ -16,7 +16,7 @@
 # PROFILE picks the settings (profiles/demo.env by default); a variable overrides one: EPOCHS=2 bash finetune_neg50.sh
 set -euo pipefail
 neg_num=50
-name=${1:-neg$neg_num}  # finetune_hard.sh and finetune_ready_made.sh give theirs
+name=${1:-neg$neg_num}  # finetune_hard.sh and others give theirs
 
 source "$(dirname "${BASH_SOURCE[0]}")/helpers/environment.sh"  # finds or makes a Python with all that is needed
 export PYTHONUNBUFFERED=1 PYTHONWARNINGS=ignore HF_HUB_DISABLE_PROGRESS_BARS=1 HF_DATASETS_DISABLE_PROGRESS_BARS=1

@@ -16,17 +16,19 @@ step() {  # step TITLE COMMAND...
   local title=$1
   shift
   number=$((number + 1))
-  printf '\n[%d/9] %s  (%d:%02d since the start)\n' "$number" "$title" $((SECONDS / 60)) $((SECONDS % 60))
+  printf '\n[%2d/11] %s  (%d:%02d since the start)\n' "$number" "$title" $((SECONDS / 60)) $((SECONDS % 60))
   "$@"
 }
 
-python -m helpers check hard
+python -m helpers check hard ready_made taught
 step "10 Mine hard negatives" python -m helpers notebook 10_mine_hard_negatives
-step "Fine-tune on them" env GROUP_SIZE=4 EPOCHS=2 bash "$here/finetune_hard.sh"
+step "Fine-tune on them" bash "$here/finetune_hard.sh"
 step "04 Evaluate the model tuned on them" python -m helpers notebook 04_eval_neg10 name=hard
 step "11 Fine-tune a ready-made embedder" python -m helpers notebook 11_finetune_ready_made
 step "04 Evaluate it" python -m helpers notebook 04_eval_neg10 name=ready_made
 step "12 Teach from scores" python -m helpers notebook 12_teach_from_scores
 step "04 Evaluate the model that was taught" python -m helpers notebook 04_eval_neg10 name=taught
+step "10 Once more, with what was measured" python -m helpers notebook 10_mine_hard_negatives
+step "12 Once more, with all models" env FORCE=0 python -m helpers notebook 12_teach_from_scores
 step "07 Compare the models" python -m helpers notebook 07_compare_models
 step "Results" python -m helpers report

@@ -37,13 +37,14 @@ def settings() -> None:
 @door.command()
 def check(names: list[Name]) -> None:
     """Check settings and models, and that no place is taken."""
+    from helpers.encoding import embedder_settings, training_profile
+
     profile = load_profile()
     check_trains(profile)
     if profile.own_folders:
         print(profile.own_folders)
     for name in names:
-        check_place(profile.tuned_model(name))
-    from helpers.encoding import embedder_settings
+        check_place(training_profile(profile, name).tuned_model(name))
 
     for name in ("raw", "reference"):
         embedder_settings(profile, name)

@@ -33,7 +33,7 @@ def _reason(error: BaseException, name: str) -> str:
     if isinstance(error, errors.GatedRepoError):
         return f"it is gated; ask for access at {constants.ENDPOINT}/{name}, then hf auth login"
     if isinstance(error, errors.RevisionNotFoundError):
-        return "it has no such revision; check DATASET_REVISION, BASE_REVISION or REFERENCE_REVISION"
+        return "it has no such revision; check the _REVISION of it in the profile"
     if isinstance(error, errors.RepositoryNotFoundError) or status in (401, 403):
         return f"status {status}, so it is private or not there; check the name, or hf auth login if it is yours"
     if status == 429:

@@ -60,6 +60,8 @@ class Profile(BaseModel):
     ready_made_model: Annotated[str, Field(min_length=1)]  # an embedder to fine-tune, which says how it wants its texts
     ready_made_revision: str
     ready_made_learning_rate: Positive
+    mined_group_size: Annotated[int, Field(ge=2)]  # in the place of GROUP_SIZE where negatives are mined, ...
+    mined_epochs: Positive  # ... and of EPOCHS
     reranker_model: str  # a cross-encoder: reads query and passage together; empty: none
     reranker_revision: str
     passage_instruction: str = Field("", exclude=True)  # put before every passage, where a ready-made one wants it
@@ -182,7 +184,12 @@ def load_profile(name: str | None = None, environ: Mapping[str, str] = os.enviro
     values = own | given
     for key in ("DATASET", "DISTRACTORS"):
         values[key] = _resolve(key, values.get(key, ""))
-    for key in ("BASE_MODEL", "REFERENCE_MODEL", "READY_MADE_MODEL"):  # a folder is the same wherever this is asked
+    for key in (
+        "BASE_MODEL",
+        "REFERENCE_MODEL",
+        "READY_MADE_MODEL",
+        "RERANKER_MODEL",
+    ):  # a folder is the same wherever this is asked
         path = Path(values.get(key, "?")).expanduser()
         if found := [place / path for place in (Path.cwd(), ROOT) if path.name and (place / path).is_dir()]:
             values[key] = str(found[0].resolve())

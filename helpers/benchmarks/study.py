@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
-from helpers.base import ROOT, Profile, Run, differing, fingerprint, model_fingerprint, read_json, write_json
+from helpers.base import ROOT, Profile, Run, UserError, differing, fingerprint, model_fingerprint, read_json, write_json
 from helpers.encoding import model_folder
 from helpers.evaluation import average, score_queries
 from helpers.recall import search_with
@@ -15,7 +15,7 @@ SEEDS = (42, 1, 2)
 MEASURES = ("ndcg@10", "recall@10")
 SETTINGS = ["BASE_LAYERS", "POOLING", "INSTRUCTION", "QUERY_MAX_LEN", "PASSAGE_MAX_LEN", "NEGATIVES_SEED", "INDEX"]
 SETTINGS += ["OWN_NEGATIVES", "NPROC", "CROSS_DEVICE_NEGATIVES", "LEARNING_RATE", "BATCH_SIZE", "GROUP_SIZE"]
-SETTINGS += ["TEMPERATURE", "WARMUP", "PRECISION"]
+SETTINGS += ["TEMPERATURE", "WARMUP", "PRECISION", "NNODES", "GRAD_CACHE", "FROZEN_LAYERS", "MATRYOSHKA", "VECTORS"]
 ANEW = {"FORCE": 1, "RESUME": 0, "CHECK": 0}
 BESIDE = ("bm25", "raw", "reference")
 
@@ -68,14 +68,24 @@ class Study(ABC):
         path: Path = self.path if self.path.exists() else self.stored_path
         return read_json(path, f"run python -m helpers benchmark {self.name}")
 
+    def said(self) -> str:
+        """Return whether what is stored was measured with the data, models and settings in force."""
+        others = differing(self.stored()["made_from"], self.made_from())
+        again = f"run python -m helpers benchmark {self.name}"
+        return (
+            f"measured with other {others} than are in force: {again}" if others else "measured with what is in force"
+        )
+
     def run(self, smallest: bool = False) -> None:
         """Measure what is not trained and every point, and keep each as soon as it is there.
 
         A run that was cut goes on where it stopped, as long as data, models and settings are the same. With `smallest`
-        only the quickest point is measured, and printed beside what is stored.
+        only the quickest point is measured, and printed beside what is stored. Raises UserError: what is stored was
+        measured with others.
         """
         if smallest:
             point = self.points()[0]
+            print(self.said(), flush=True)
             known = [kept[MEASURES[0]] for kept in self.stored()["points"] if kept | point == kept]
             now = self.measure(point)[MEASURES[0]]
             print(f"{point}: {MEASURES[0]} now {now}, stored {known[0] if known else 'nothing'}")
@@ -83,9 +93,8 @@ class Study(ABC):
         found: dict = {"made_from": self.made_from(), "beside": {}, "points": []}
         before = self.stored() if self.path.exists() else found
         if others := differing(before["made_from"], found["made_from"]):
-            print(f"{self.path.name} is measured anew: it was made from other {others}.")
-        else:
-            found = before
+            raise UserError(f"{self.path} was made from other {others}; remove it to measure all anew.")
+        found = before
         for name in BESIDE:
             if name not in found["beside"]:
                 found["beside"][name] = self.means(search_with(name, self.eval_set, self.profile))

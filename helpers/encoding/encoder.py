@@ -20,11 +20,14 @@ from helpers.sampling import load_eval_set
 
 
 def training_profile(profile: Profile, name: str) -> Profile:
-    """Return the settings with which `name` is trained: for `ready_made` its model is the base, fed as its files say.
+    """Return the settings with which `name` is trained; what it takes otherwise is in keys of its own.
 
-    Texts are cut where the profile cuts them, if the model would read more.
+    `hard` and `taught` have MINED_GROUP_SIZE and MINED_EPOCHS. `ready_made` has its model as the base, fed as the
+    model's files say, READY_MADE_LEARNING_RATE; texts are cut where the profile cuts them, if it would read more.
     Raises UserError: as `read_embedder` and `model_folder`.
     """
+    if name in ("hard", "taught"):
+        return profile.model_copy(update={"group_size": profile.mined_group_size, "epochs": profile.mined_epochs})
     if name != "ready_made":
         return profile
     model, revision = profile.ready_made_model, profile.ready_made_revision

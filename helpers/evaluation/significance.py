@@ -57,10 +57,10 @@ def recipe_difference(a: np.ndarray, b: np.ndarray) -> Difference:
     """Compare two recipes, (seeds, queries) each, on the same queries, over other queries *and* other seeds.
 
     The variance of the difference is that of the queries, of the means over seeds, and that of each recipe's seeds, of
-    the means over queries; added up they are never too small, since what seeds do to single queries is in all of them.
-    The t distribution has the degrees of freedom of Satterthwaite 1946, "An Approximate Distribution of Estimates of
-    Variance Components", Biometrics 2(6). Queries and seeds as crossed factors: Owen 2007, "The pigeonhole bootstrap",
-    Annals of Applied Statistics 1(2).
+    the means over queries; added up they are, in the mean, never too small, since what seeds do to single queries is in
+    all of them. The t distribution has the degrees of freedom of Satterthwaite 1946, "An Approximate Distribution of
+    Estimates of Variance Components", Biometrics 2(6). Queries and seeds as crossed factors: Owen 2007, "The pigeonhole
+    bootstrap", Annals of Applied Statistics 1(2).
     """
     queries = a.mean(axis=0) - b.mean(axis=0)
     samples = [queries, a.mean(axis=1), b.mean(axis=1)]

@@ -1,9 +1,12 @@
 """Scores of single pairs of query and passage: to rerank what a search has found, or to teach a training."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
 
 from helpers.base import Profile, Run, UserError, ranking
 from helpers.encoding import Embedder, model_folder
+from helpers.encoding.encoder import computes_in
 from helpers.encoding.models import loading, positions
 from helpers.sampling import EvalSet, TrainingSet
 
@@ -17,8 +20,11 @@ def cosines(model: Embedder) -> Score:
 
     def score(pairs: list[tuple[str, str]]) -> list[float]:
         queries, passages = (list(dict.fromkeys(side)) for side in zip(*pairs, strict=True))
-        asked = dict(zip(queries, model.encode_queries(queries), strict=True))
-        shown = dict(zip(passages, model.encode_corpus(passages), strict=True))
+        vectors = model.encode_queries(queries), model.encode_corpus(passages)
+        exact = (part.astype(np.float32) for part in vectors)  # in half precision close passages would tie
+        asked, shown = (
+            dict(zip(side, part, strict=True)) for side, part in zip((queries, passages), exact, strict=True)
+        )
         return [float(asked[query] @ shown[passage]) for query, passage in pairs]
 
     return score
@@ -34,13 +40,17 @@ def cross_encoder(profile: Profile) -> Score:
         raise UserError(f"{profile.name} has no RERANKER_MODEL; give a folder or, on the Hub, BAAI/bge-reranker-base.")
     folder = model_folder(profile.reranker_model, profile.reranker_revision)
     with loading(folder):
+        import torch
         from sentence_transformers import CrossEncoder
-        from torch.nn import Identity
 
-        model = CrossEncoder(str(folder), max_length=min(LONGEST, positions(folder)), local_files_only=True)
+        half = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(computes_in(profile.precision), torch.float32)
+        longest, how = min(LONGEST, positions(folder)), {"dtype": half}
+        model = CrossEncoder(str(folder), max_length=longest, local_files_only=True, model_kwargs=how)
     if model.num_labels != 1:
         raise UserError(f"{folder} gives {model.num_labels} numbers a pair; give a reranker, which gives one.")
-    return lambda pairs: model.predict(pairs, activation_fn=Identity(), show_progress_bar=len(pairs) > 1000).tolist()
+    return lambda pairs: model.predict(
+        pairs, activation_fn=torch.nn.Identity(), show_progress_bar=len(pairs) > 1000
+    ).tolist()
 
 
 def rerank(eval_set: EvalSet, run: Run, score: Score, depth: int = DEPTH) -> Run:
@@ -59,15 +69,32 @@ def rerank(eval_set: EvalSet, run: Run, score: Score, depth: int = DEPTH) -> Run
     return reranked
 
 
-def taught_pairs(rows: TrainingSet, score: Score, temperature: float) -> list[dict]:
-    """Return the rows of a training set as pairs with `scores`, text -> a teacher's score divided by `temperature`.
-
-    FlagEmbedding makes a distribution of a query's scores by a softmax of what the file has (`AbsModeling.py`). Hinton,
-    Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", arXiv:1503.02531.
-    """
+def taught_pairs(rows: TrainingSet, score: Score) -> list[dict]:
+    """Return the rows of a training set as pairs with `scores`, text -> what a teacher gives it for the query."""
     pairs = [{"id": row["id"], "query": row["query"], "positive": row["pos"], "negative": row["neg"]} for row in rows]
     asked = [(pair["query"], text) for pair in pairs for text in pair["positive"] + pair["negative"]]
     numbers = iter(score(asked))
     for pair in pairs:
-        pair["scores"] = {text: next(numbers) / temperature for text in pair["positive"] + pair["negative"]}
+        pair["scores"] = {text: next(numbers) for text in pair["positive"] + pair["negative"]}
     return pairs
+
+
+def at_temperature(pairs: Iterable[dict], temperature: float) -> list[dict]:
+    """Return the pairs of whose texts all have scores, these divided by `temperature`.
+
+    FlagEmbedding makes a distribution of a query's scores by a softmax of what the file has (`AbsModeling.py`). Hinton,
+    Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", arXiv:1503.02531.
+    Raises UserError: the temperature is not above 0, or there is no such pair.
+    """
+    if not temperature > 0:
+        raise UserError(f"temperature = {temperature:g}: give a number above 0.")
+    scored = [
+        pair | {"scores": {text: value / temperature for text, value in pair["scores"].items()}}
+        for pair in pairs
+        if pair.get("negative") and all(t in pair.get("scores", ()) for t in pair["positive"] + pair["negative"])
+    ]
+    if not scored:
+        raise UserError(
+            "No pair has a score for each of its texts; give pos_scores and neg_scores, or another teacher."
+        )
+    return scored

@@ -4,7 +4,6 @@ import random
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from itertools import chain, count
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from helpers.base import Profile, UserError, code_of, file_fingerprint, make, ma
 from helpers.sampling.beir import CORPUS, QUERIES, beir_pairs, is_beir, qrels_files
 from helpers.sampling.docstrings import docstring_pairs, package_versions
 from helpers.sampling.sources import dataset_files, read_rows, texts_of
-from helpers.sampling.texts import EMPTY, distinct, fault, is_id, is_text, text_id
+from helpers.sampling.texts import EMPTY, distinct, fault, is_id, is_number, is_text, text_id
 
 # What people call the columns; the first three win, of the others a row may have one.
 NAMES = {
@@ -106,7 +105,7 @@ def sound_pairs(rows: Iterable[tuple[str, Any]], columns: str = "") -> tuple[lis
         pair |= {"negative": negative} if negative else {}
         for field, texts in {"pos_scores": positive, "neg_scores": negative}.items():
             scores = row.get(names[field])
-            numbers = [n for n in scores if type(n) in (int, float) and isfinite(n)] if isinstance(scores, list) else []
+            numbers = list(filter(is_number, scores)) if isinstance(scores, list) else []
             if numbers == scores and len(numbers) == len(texts):
                 pair.setdefault("scores", {}).update(zip(texts, numbers, strict=True))
             elif scores:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from itertools import pairwise
+from math import isfinite
 from typing import TypeGuard
 from unicodedata import normalize
 
@@ -67,6 +68,11 @@ def distinct(texts: Iterable[str]) -> list[str]:
     for text in texts:
         first.setdefault(text_id(text), text)
     return list(first.values())
+
+
+def is_number(value: object) -> bool:
+    """Tell whether a value, such as a score, is a number that is one."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def is_garbled(text: str) -> bool:

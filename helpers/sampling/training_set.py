@@ -13,7 +13,7 @@ from tqdm import tqdm
 from helpers.base import Profile, Rows, UserError, code_of, fingerprint, make, manifest_of, write_jsonl
 from helpers.base.profile import TRAININGS
 from helpers.sampling.split import sample_negatives
-from helpers.sampling.texts import text_id
+from helpers.sampling.texts import is_number, text_id
 
 
 def training_rows(
@@ -142,4 +142,4 @@ class TrainingSet(Sequence[dict]):
 
 
 def _numbers(scores: object, texts: list[str]) -> bool:
-    return isinstance(scores, list) and len(scores) == len(texts) and all(type(n) in (int, float) for n in scores)
+    return isinstance(scores, list) and len(scores) == len(texts) and all(map(is_number, scores))

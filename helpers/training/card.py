@@ -17,7 +17,7 @@ from helpers.training.curve import read_points
 from helpers.training.record import flags
 
 MINED = "mined negatives, and random ones where these are too few,"
-NEGATIVES = {"hard": MINED, "taught": f"{MINED} scored by a teacher,", "ready_made": "random negatives"}
+NEGATIVES = {"hard": MINED, "taught": "negatives scored by a teacher", "ready_made": "random negatives"}
 BODY = Path(__file__).with_name("card.md")
 
 

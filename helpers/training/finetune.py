@@ -83,7 +83,8 @@ class Runner(EncoderOnlyEmbedderRunner):
         rows = TrainingSet(Path(args.train_data[0]))
         if self.training_args.eval_strategy != "no":
             rows, held = split_held_out(rows, seed)
-            self.held_out = build_held_out(rows, held, args.query_instruction_for_retrieval or "")
+            texts = args.query_instruction_for_retrieval or "", args.passage_instruction_for_retrieval or ""
+            self.held_out = build_held_out(rows, held, *texts)
         return TrainDataset(rows, args, seed)
 
     def load_data_collator(self) -> Collator:

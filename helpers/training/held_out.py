@@ -47,10 +47,13 @@ def split_held_out(rows: TrainingSet, seed: int) -> tuple[TrainingSet, TrainingS
     return rows.chosen(kept, replaced), rows.chosen(sorted(held), {})
 
 
-def build_held_out(train: Iterable[dict], held: Collection[dict], instruction: str) -> EvalSet:
+def build_held_out(
+    train: Iterable[dict], held: Collection[dict], instruction: str, before_passages: str = ""
+) -> EvalSet:
     """Build the retrieval task of the held-out rows: their positives among those of other rows, `CORPUS` in all.
 
-    Queries begin with their instruction. Negatives are left alone, so that the task is the same however many a row has.
+    Queries and passages begin with their instructions. Negatives are left alone, so that the task is the same however
+    many a row has.
     """
     texts: dict[int, str] = {}
     for i, row in enumerate(chain(held, train)):
@@ -62,6 +65,6 @@ def build_held_out(train: Iterable[dict], held: Collection[dict], instruction: s
     docids = {key: f"d{i}" for i, key in enumerate(texts)}
     return EvalSet(
         queries={f"q{i}": instruction + row["query"] for i, row in enumerate(held)},
-        corpus=dict(zip(docids.values(), texts.values(), strict=True)),
+        corpus={docid: before_passages + text for docid, text in zip(docids.values(), texts.values(), strict=True)},
         qrels={f"q{i}": {docids[text_id(text)]: 1 for text in row["pos"]} for i, row in enumerate(held)},
     )

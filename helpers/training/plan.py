@@ -43,7 +43,7 @@ def make_plan(rows: Sequence[dict], held_out: int, profile: Profile, half: bool)
 
     sample = [rows[row] for row in range(0, len(rows), max(1, len(rows) // SAMPLE))]
     asked = [row["prompt"] + row["query"] for row in sample]
-    shown = [text for row in sample for text in (row["pos"][0], row["neg"][0])]
+    shown = [profile.passage_instruction + text for row in sample for text in (row["pos"][0], row["neg"][0])]
     queries = np.minimum(token_lengths(asked, folder), profile.query_max_len)
     passages = np.minimum(token_lengths(shown, folder), profile.passage_max_len)
 
@@ -70,8 +70,9 @@ def make_plan(rows: Sequence[dict], held_out: int, profile: Profile, half: bool)
 
 def check_parts(profile: Profile, config) -> None:
     """Raise a UserError where the base model has not the layers to freeze, or the dimensions to cut its vectors to."""
-    if profile.frozen_layers > config.num_hidden_layers:
-        raise UserError(f"FROZEN_LAYERS={profile.frozen_layers}: the model has {config.num_hidden_layers} layers.")
+    if profile.frozen_layers >= config.num_hidden_layers:
+        said = f"FROZEN_LAYERS={profile.frozen_layers}: the model has {config.num_hidden_layers} layers"
+        raise UserError(f"{said}; leave at least one to train.")
     dims = [int(dim) for dim in profile.matryoshka.split(",") if dim]
     if dims and (dims[0] != config.hidden_size or sorted(set(dims), reverse=True) != dims or not dims[-1]):
         said = f"MATRYOSHKA={profile.matryoshka}: vectors have {config.hidden_size} numbers"

@@ -25,7 +25,7 @@ def prepare(name: str, profile: Profile) -> str:
     Raises UserError: something is missing, wrong, or too small.
     """
     check_trains(profile)
-    profile = training_profile(profile, check_name(name))
+    given, profile = profile, training_profile(profile, check_name(name))
     rows = TrainingSet(profile.training_file(name), profile.instruction, profile.group_size)
     model = profile.tuned_model(name)
     refusal = ""
@@ -52,7 +52,9 @@ def prepare(name: str, profile: Profile) -> str:
         audited = verdict(audit_of(rows, profile))
     changed = ", ".join(f"{key}={value}" for key, value in overrides().items())
     overridden = changed and f"{'settings':10} those of {profile.name}, but {changed}"
-    said = "\n".join(filter(None, (overridden, changed and profile.own_folders, f"{'audit':10} {audited}")))
+    idle = [key for key in overrides() if getattr(given, key.lower()) != getattr(profile, key.lower())]
+    unused = f"{'not used':10} {', '.join(idle)}: {name} has its own, see profiles/{profile.name}.env" if idle else ""
+    said = "\n".join(filter(None, (overridden, unused, changed and profile.own_folders, f"{'audit':10} {audited}")))
     if switch("CHECK"):
         heading = f"{name} of profile {profile.run_name}, into {model}"
         text = f"{heading}\n{describe(plan, profile, precision, device)}\n{said}{refusal}"

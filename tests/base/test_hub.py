@@ -92,7 +92,7 @@ def test_a_cut_stream_is_resumed_within_the_call(ask, articles_hub, monkeypatch)
         (Fault("*/ tree", 404, "RepoNotFound"), "status 404, so it is private or not there"),
         (
             Fault("*/ tree", 404, "RevisionNotFound"),
-            "it has no such revision; check DATASET_REVISION, BASE_REVISION or",
+            "it has no such revision; check the _REVISION of it in the profile",
         ),
         (Fault("*/model.safetensors", 429), "too many requests; wait some minutes"),
         (Fault("*/model.safetensors", 500), "its server failed with status 500; try again later"),

@@ -44,6 +44,8 @@ def test_a_cross_encoder_reads_both_texts(tiny_reranker, make_profile):
         with torch.no_grad():
             logits = model(**tokenizer(*pair, truncation=True, max_length=64, return_tensors="pt")).logits
         assert score == pytest.approx(logits.item(), abs=1e-5)  # no sigmoid, which would bring high scores together
+    half = cross_encoder(make_profile(RERANKER_MODEL=tiny_reranker, PRECISION="bf16"))(pairs)
+    assert half != found and half == pytest.approx(found, abs=0.05)
 
 
 def test_what_is_no_reranker(tiny_bert, tiny_reranker, make_profile, tmp_path):
@@ -90,7 +92,7 @@ def test_a_teachers_scores_are_written_beside_the_texts(make_profile):
     assert len(TrainingSet(profile.training_file("taught"), "ask: ", 5)) == 12
 
 
-@pytest.mark.parametrize("scores", [None, [1.0, 2.0], [1.0, 2.0, True], [1.0, 2.0, "3"]])
+@pytest.mark.parametrize("scores", [None, [1.0, 2.0], [1.0, 2.0, True], [1.0, 2.0, "3"], [1.0, 2.0, float("nan")]])
 def test_a_row_whose_scores_are_not_sound_is_named(make_profile, scores):
     good = make_rows(5, 3)[0] | {"pos_scores": [3.0], "neg_scores": [1.0, 2, 3.5]}
     path = write_jsonl(make_profile().training_file("taught"), [good, good | {"neg_scores": scores}])
@@ -98,3 +100,16 @@ def test_a_row_whose_scores_are_not_sound_is_named(make_profile, scores):
         TrainingSet(path)
     write_jsonl(path.with_name("training_neg_3.json"), [good | {"neg_scores": scores}])
     TrainingSet(path.with_name("training_neg_3.json"))  # of no concern there
+
+
+def test_only_pairs_that_are_wholly_scored_teach():
+    whole = {"query": "q", "positive": ["a"], "negative": ["b"], "scores": {"a": 1.0, "b": 0.5}}
+    part, alone = whole | {"negative": ["b", "c"]}, whole | {"negative": []}
+    found = at_temperature([part, whole, alone, {"query": "r", "positive": ["a"], "negative": ["b"]}], 0.25)
+    assert found == [whole | {"scores": {"a": 4.0, "b": 2.0}}]
+    assert whole["scores"] == {"a": 1.0, "b": 0.5}
+    with pytest.raises(UserError, match="No pair has a score for each of its texts"):
+        at_temperature([part], 1)
+    for temperature in (0, -1, float("nan")):
+        with pytest.raises(UserError, match="give a number above 0"):
+            at_temperature([whole], temperature)

@@ -89,6 +89,9 @@ def test_the_task_does_not_depend_on_the_negatives(split):
 def test_the_corpus_is_bounded_and_shared_passages_stand_once():
     rows = [{"query": f"q{n}", "pos": [f"Passage {n // 2}"], "neg": []} for n in range(3 * CORPUS)]
     task = build_held_out(rows[3:], rows[:3], "")
+    fed = build_held_out(rows[3:], rows[:3], "ask: ", "read: ")
+    assert fed.corpus == {docid: f"read: {text}" for docid, text in task.corpus.items()}
+    assert fed.queries == {query_id: f"ask: {text}" for query_id, text in task.queries.items()}
     assert len(task.corpus) == CORPUS
     assert task.qrels["q0"] == task.qrels["q1"] != task.qrels["q2"]
 

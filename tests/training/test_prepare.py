@@ -182,7 +182,7 @@ def test_the_script_is_told_what_it_needs(make_profile, tiny_bert):
     )
 
 
-def test_a_ready_made_model_is_trained_as_its_files_say(make_profile, tiny_bert, tmp_path):
+def test_a_ready_made_model_is_trained_as_its_files_say(make_profile, tiny_bert, tmp_path, monkeypatch):
     folder = tmp_path / "asks"
     folder.mkdir()
     write_embedder(tiny_bert, folder, EmbedderSettings("asks", folder, "mean", "asks: ", "says: ", 20, 99))
@@ -197,6 +197,10 @@ def test_a_ready_made_model_is_trained_as_its_files_say(make_profile, tiny_bert,
     assert values[:7] == [str(folder), str(model), "asks: ", "mean", "20", "24", "3e-05"]
     prompt = values.index("--passage_instruction_for_retrieval")
     assert values[prompt + 1 : prompt + 4] == ["says: ", "--passage_instruction_format", "{}{}"]
+    monkeypatch.setenv("LEARNING_RATE", "3e-4")
+    monkeypatch.setenv("READY_MADE_LEARNING_RATE", "3e-5")
+    said = prepare("ready_made", profile.model_copy(update={"learning_rate": 3e-4}))
+    assert "not used   LEARNING_RATE: ready_made has its own, see profiles/test.env" in said
     with pytest.raises(UserError, match="run notebooks/11_finetune_ready_made.ipynb first"):
         path.unlink()
         prepare("ready_made", profile)
@@ -444,7 +448,7 @@ def test_a_small_disk_is_noticed(make_profile, tiny_bert, tmp_path):
         ("matryoshka", "16,8", "MATRYOSHKA=16,8: vectors have 32 numbers; begin with that, then give ever smaller"),
         ("matryoshka", "32,8,16", "MATRYOSHKA=32,8,16: vectors have 32 numbers"),
         ("matryoshka", "32,8,0", "MATRYOSHKA=32,8,0: vectors have 32 numbers"),
-        ("frozen_layers", 3, "FROZEN_LAYERS=3: the model has 2 layers"),
+        ("frozen_layers", 2, "FROZEN_LAYERS=2: the model has 2 layers; leave at least one"),
     ],
 )
 def test_parts_that_the_model_does_not_have(profile, key, value, sentence):
