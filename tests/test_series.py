@@ -324,6 +324,9 @@ def test_what_would_bring_more(series, project, articles_hub):
     assert f"base_model: {BGE_M3}\n" in cards["bge-m3_ready_made"]
     assert "--knowledge_distillation True" in cards[f"{RAW}_taught"]
     assert len([name for name, _ in articles_hub.served if "Nano" in name]) == 12 * 3  # what a model may forget
+    cells = nbformat.read(output / "notebooks" / "11_finetune_ready_made.ipynb", 4).cells
+    said = "".join(o.get("text", "") for cell in cells for o in cell.get("outputs", []))
+    assert len(re.findall("^NanoBEIR +5 queries, +5 passages", said, re.M)) == 12  # of 6 one is a pair
     cells = nbformat.read(output / "notebooks" / "07_compare_models.ipynb", 4).cells
     assert [row[0] for row in table_of(cells, "fuse(runs")[-1:]] == ["reference,"]  # reranked
     for name in ("hard", "ready_made", "taught"):

@@ -6,7 +6,7 @@ from conftest import make_pairs, make_rows, write_jsonl
 from helpers.base.errors import UserError
 from helpers.encoding import Embedder
 from helpers.encoding.settings import read_embedder
-from helpers.recall.scoring import cosines, cross_encoder, rerank, taught_pairs
+from helpers.recall.scoring import at_temperature, cosines, cross_encoder, rerank, taught_pairs
 from helpers.sampling import EvalSet, TrainingSet, save_training_set
 
 
@@ -83,7 +83,7 @@ def test_a_teachers_scores_are_written_beside_the_texts(make_profile):
     def score(pairs):
         return [len(query) + len(passage) / 1000 for query, passage in pairs]
 
-    pairs = taught_pairs(TrainingSet(path, "ask: "), score, 0.5)
+    pairs = at_temperature(taught_pairs(TrainingSet(path, "ask: "), score), 0.5)
     save_training_set(pairs, [], 4, profile, name="taught", own=True)
     taught = [json.loads(line) for line in profile.training_file("taught").read_text().splitlines()]
     for row, before in zip(taught, rows, strict=True):
