@@ -235,7 +235,7 @@ COMMANDS = {
     "benchmark memory 1000": r"^1,000 queries, 0\.0\d GB of rows$",
 }
 # run_all.sh or another test has run them
-ON_THE_WAY = {"prepare", "log", "notebook", "store", "grad-cache", "documents", "learning-curve"}
+ON_THE_WAY = {"prepare", "log", "notebook", "store", "grad-cache", "documents", "learning-curve", "recipes"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
