@@ -51,7 +51,7 @@ def test_a_clone_of_windows_settings_runs(tmp_path):
     subprocess.run([*git, "clone", "--quiet", ROOT, clone], check=True)
     names = subprocess.run([*git, "ls-files", "-z"], cwd=clone, capture_output=True, text=True, check=True).stdout
     files = [clone / name for name in names.split("\0") if name]
-    assert not [path for path in files if b"\r" in path.read_bytes()]
+    assert not [path for path in files if path.suffix != ".png" and b"\r" in path.read_bytes()]
     for script in (path for path in files if path.suffix == ".sh"):
         subprocess.run(["bash", "-n", script], check=True)
     done = run_python(clone, "-m", "helpers", "settings")

@@ -30,14 +30,10 @@ def train(certain_bert, tmp_path, request, monkeypatch):
     from FlagEmbedding.finetune.embedder.encoder_only import base
     from transformers import HfArgumentParser
 
-    from helpers.training.finetune import Runner, quiet
+    from helpers.training.finetune import Arguments, Runner, quiet
 
     quiet()
-    kinds = (
-        base.EncoderOnlyEmbedderModelArguments,
-        base.EncoderOnlyEmbedderDataArguments,
-        base.EncoderOnlyEmbedderTrainingArguments,
-    )
+    kinds = (base.EncoderOnlyEmbedderModelArguments, base.EncoderOnlyEmbedderDataArguments, Arguments)
     request.addfinalizer(AcceleratorState._reset_state)
     request.addfinalizer(PartialState._reset_state)
 
