@@ -2,7 +2,7 @@
 # All checks of this project: formatter, linter, types and tests. Arguments go to pytest: bash run_tests.sh -m 'not slow'
 #
 #   needs   Python 3.11 or newer; no network once the requirements are installed
-#   takes   10 minutes on two CPU cores, after the installation
+#   takes   15 to 20 minutes on two CPU cores, after the installation
 #   leaves  the caches of pytest, ruff and mypy, which git ignores; tests that run scripts do it in a copy of the project
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
