@@ -88,6 +88,6 @@ def test_pairs_of_ones_own_and_the_learning_curve(project):
         for line, other in zip(lines(cell), lines(before), strict=True):
             steps = line.startswith("steps at learning rate 0")  # of how many is another matter with other `epochs`
             assert steps or same(line, other), f"printed now: {line}\nstored: {other}"
-    [last] = lines([cell for cell in cells if cell.cell_type == "code"][-1])
+    *_, last = lines([cell for cell in cells if cell.cell_type == "code"][-1])
     assert now_and_stored(last)
     assert not list((project / "output").glob("demo-part*"))  # what the point has written is gone
