@@ -10,15 +10,7 @@
 #   DATASET=my_pairs.jsonl MAX_PAIRS=1500 bash run_all.sh  # your own pairs of query and positive
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-number=0
-
-step() {  # step TITLE COMMAND...
-  local title=$1
-  shift
-  number=$((number + 1))
-  printf '\n[%2d/13] %s  (%d:%02d since the start)\n' "$number" "$title" $((SECONDS / 60)) $((SECONDS % 60))
-  "$@"
-}
+source "$here/helpers/steps.sh"
 
 step "Environment" source "$here/helpers/environment.sh"
 python -m helpers check neg10 neg50

@@ -10,15 +10,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/helpers/environment.sh"
-number=0
-
-step() {  # step TITLE COMMAND...
-  local title=$1
-  shift
-  number=$((number + 1))
-  printf '\n[%2d/11] %s  (%d:%02d since the start)\n' "$number" "$title" $((SECONDS / 60)) $((SECONDS % 60))
-  "$@"
-}
+source "$here/helpers/steps.sh"
 
 python -m helpers check hard ready_made taught
 step "10 Mine hard negatives" python -m helpers notebook 10_mine_hard_negatives

@@ -26,8 +26,7 @@ from helpers.training.script import run_script
 
 MORE_SEEDS = (*SEEDS, 3, 4)  # of the two recipes of the headline
 MINERS, RANKS, NEG_NUM = ("bm25", "neg10"), 50, 10
-HALVES = "halves"  # `CUTS` of them
-CUTS = 5  # lengths of a vector: all of it, half of it, half of that, ...
+HALVES = "halves"  # stands for them, of the base model's size
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from helpers.base import ROOT, Profile, Run, UserError, differing, fingerprint, model_fingerprint, read_json, write_json
+from helpers.base.manifest import locked
+from helpers.base.profile import load_profile
 from helpers.encoding import model_folder
 from helpers.evaluation import average, score_queries
 from helpers.recall import search_with
@@ -34,7 +36,8 @@ class Study(ABC):
         self.train, self.evaluation = split_pairs(pairs, profile.split_key, profile.eval_share, profile.split_seed)
         self.eval_set, self.profile = save_eval_set(self.evaluation, pairs, profile), profile
         self.stored_path = ROOT / "docs" / f"{self.name.replace('-', '_')}.json"  # the demo's
-        self.path = self.stored_path if profile.run_name == "demo" else profile.output_dir / self.stored_path.name
+        demo = profile == load_profile("demo", {})  # as it stands in its file
+        self.path = self.stored_path if demo else profile.output_dir / self.stored_path.name
 
     @abstractmethod
     def points(self) -> list[Point]:
@@ -90,6 +93,10 @@ class Study(ABC):
             now = self.measure(point)[MEASURES[0]]
             print(f"{point}: {MEASURES[0]} now {now}, stored {known[0] if known else 'nothing'}")
             return
+        with locked(self.path):
+            self._measure_all()
+
+    def _measure_all(self) -> None:
         found: dict = {"made_from": self.made_from(), "beside": {}, "points": []}
         before = self.stored() if self.path.exists() else found
         if others := differing(before["made_from"], found["made_from"]):

@@ -17,11 +17,17 @@ from helpers.sampling.texts import is_number, text_id
 
 
 def training_rows(
-    train: list[dict], pool: list[str], neg_num: int, instruction: str, seed: int, own: bool = False
+    train: list[dict],
+    pool: list[str],
+    neg_num: int,
+    instruction: str,
+    seed: int,
+    own: bool = False,
+    taught: bool = False,
 ) -> Iterator[dict]:
     """Yield FlagEmbedding's `query`, `pos`, `neg`, `id`, `prompt`; with `own` a pair's own negatives come first.
 
-    Where a teacher's `scores` are those of all texts of a pair, `pos_scores` and `neg_scores` have them.
+    If they are `taught`, `pos_scores` and `neg_scores` are the pair's `scores` of these texts, a teacher's.
     """
     ids = [text_id(text) for text in pool]
     known = set(ids)
@@ -33,7 +39,7 @@ def training_rows(
     for pair, texts, places in zip(train, given, sample_negatives(taken, ids, neg_num, seed), strict=True):
         texts = texts + [pool[place] for place in places[: neg_num - len(texts)]]
         row = {"query": pair["query"], "pos": pair["positive"], "neg": texts, "id": pair["id"], "prompt": instruction}
-        if own and all(text in pair.get("scores", ()) for text in chain(pair["positive"], texts)):
+        if taught:
             row |= {f"{side}_scores": [pair["scores"][text] for text in row[side]] for side in ("pos", "neg")}
         yield row
 
@@ -50,7 +56,7 @@ def save_training_set(
     found = Counter[int]()  # negatives of a query -> queries
 
     def rows() -> Iterator[dict]:
-        drawn = training_rows(train, pool, neg_num, profile.instruction, profile.negatives_seed, own)
+        drawn = training_rows(train, pool, neg_num, profile.instruction, profile.negatives_seed, own, name == "taught")
         for row in tqdm(drawn, path.name, len(train), unit="row", leave=False, delay=5):
             found[len(row["neg"])] += 1
             yield row

@@ -38,9 +38,8 @@ def split_held_out(rows: TrainingSet, seed: int) -> tuple[TrainingSet, TrainingS
         if row in missing:
             given, passages = rows[row], rows.ids(row)[2]
             left = [place for place, passage in enumerate(passages) if passage not in aside]
-            replaced[row] = {
-                name: [given[name][place] for place in left] for name in ("neg", "neg_scores") if name in given
-            }
+            fields = ("neg", "neg_scores") if rows.taught else ("neg",)
+            replaced[row] = {name: [given[name][place] for place in left] for name in fields}
             if not rows.taught:
                 more = [rows[other]["pos"][place] for other, place in (places[i] for i in drawn)]
                 replaced[row]["neg"] = (replaced[row]["neg"] + more)[: len(passages)]

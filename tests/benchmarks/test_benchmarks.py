@@ -10,6 +10,7 @@ import pytest
 from conftest import make_pairs, make_rows, run_python, write_jsonl
 
 from helpers.base.errors import UserError
+from helpers.base.profile import ROOT
 from helpers.benchmarks import memory
 from helpers.benchmarks.encode import encoders, measure, token_operations
 from helpers.benchmarks.learning_curve import LearningCurve
@@ -143,3 +144,17 @@ def test_the_table_of_recipes():
     assert "±" not in table([point for point in points if point["seed"] != 2])["less random"]["ready-made"]
     assert table(points, "taught")["less taught"]["ready-made"] == "+0.400"
     assert set(table(points[3:])["less random"]) == {""}  # not yet measured
+
+
+def test_only_the_demo_as_it_stands_is_measured_into_the_repository(make_profile, tmp_path):
+    """And what was measured with others is not overwritten."""
+    assert LearningCurve(make_profile("demo")).path == ROOT / "docs" / "learning_curve.json"
+    study = LearningCurve(make_profile("demo", EPOCHS=2))
+    assert study.path == tmp_path / "output" / "demo" / "learning_curve.json"
+    assert study.said() == "measured with what is in force"  # the stored curve has epochs of its own
+    study.path.parent.mkdir(parents=True)
+    kept = json.dumps({"made_from": study.made_from() | {"INDEX": "HNSW32"}, "points": [1]})
+    study.path.write_text(kept)
+    with pytest.raises(UserError, match="learning_curve.json was made from other INDEX; remove it to measure all anew"):
+        study.run()
+    assert study.path.read_text() == kept
