@@ -79,11 +79,10 @@ class Recipes(Study):
         self.runs: dict[int, list[Run]] = {}  # seed -> what its miners have found
 
     def points(self) -> list[Point]:
-        """Return `recipe`, what it is, and `seed`: the quickest, the article's, then seed by seed the others."""
+        """Return `recipe`, what it is, and `seed`: the quickest, the headline's, then seed by seed the others."""
         quickest, *others = RECIPES
-        named = [(quickest, SEEDS[0]), *((ARTICLE, seed) for seed in MORE_SEEDS)]
-        others.remove(ARTICLE)
-        named += [(name, seed) for seed, name in product(MORE_SEEDS, others) if seed in SEEDS or name in HEADLINE]
+        named = [(quickest, SEEDS[0]), *product(HEADLINE, MORE_SEEDS)]
+        named += [(name, seed) for seed, name in product(SEEDS, others) if name not in HEADLINE]
         return [{"recipe": name, **asdict(RECIPES[name]), "seed": seed} for name, seed in named]
 
     def made_from(self) -> dict[str, object]:
