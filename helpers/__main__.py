@@ -18,6 +18,7 @@ benchmarks = typer.Typer(rich_markup_mode=None)
 door.add_typer(benchmarks, name="benchmark", help="Measure speed, memory, and what pairs are worth.")
 
 Name = Annotated[str, typer.Argument(help="neg10, neg50, ...")]
+Smallest = Annotated[bool, typer.Option("--smallest", help="Its quickest point alone.")]
 
 
 @door.callback(invoke_without_command=True)
@@ -170,9 +171,7 @@ def memory(queries: Annotated[int, typer.Argument(min=1000)] = 500_000) -> None:
 
 
 @benchmarks.command()
-def learning_curve(
-    smallest: Annotated[bool, typer.Option("--smallest", help="Its quickest point alone.")] = False,
-) -> None:
+def learning_curve(smallest: Smallest = False) -> None:
     """Train on ever more pairs, in as many steps."""
     from helpers.benchmarks.learning_curve import LearningCurve
 
@@ -180,7 +179,7 @@ def learning_curve(
 
 
 @benchmarks.command()
-def recipes(smallest: Annotated[bool, typer.Option("--smallest", help="Its quickest point alone.")] = False) -> None:
+def recipes(smallest: Smallest = False) -> None:
     """Train by many recipes, over seeds; takes hours."""
     from helpers.benchmarks.recipes import Recipes
 

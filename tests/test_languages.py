@@ -63,6 +63,12 @@ def output_of(project: Path, start: str) -> Path:
     return folder
 
 
+def run_notebooks(project: Path, names: tuple[str, ...], **settings: object) -> None:
+    for name in names:
+        done = run_python(project, "-m", "helpers", "notebook", name, **settings)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_chinese_pairs_get_through_the_whole_series(project, settings, tmp_path):
     faq = write_jsonl(tmp_path / "常见 问题" / "faq.jsonl", chinese_pairs())
     # a terminal, and a locale, of another time
@@ -81,9 +87,8 @@ def test_chinese_pairs_get_through_the_whole_series(project, settings, tmp_path)
 
 def test_questions_and_passages_of_two_languages(project, settings, tmp_path):
     pairs = write_jsonl(tmp_path / "cross.jsonl", english_answers())
-    for notebook in ("01_build_train_dataset", "02_build_eval_dataset", "03_eval_raw_bert", "06_eval_bge_m3"):
-        done = run_python(project, "-m", "helpers", "notebook", notebook, DATASET=pairs, **settings)
-        assert done.returncode == 0, done.stdout + done.stderr
+    before = "01_build_train_dataset", "02_build_eval_dataset", "03_eval_raw_bert", "06_eval_bge_m3"
+    run_notebooks(project, before, DATASET=pairs, **settings)
     words = ("notebook", "07_compare_models", "after=reference")
     done = run_python(project, "-m", "helpers", *words, DATASET=pairs, **settings)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -93,10 +98,14 @@ def test_questions_and_passages_of_two_languages(project, settings, tmp_path):
 
 def test_a_handful_of_pairs_runs_to_the_end(project, settings, tmp_path):
     pairs = write_jsonl(tmp_path / "tiny.jsonl", chinese_pairs()[::5][:7])
-    some = settings | {"EVAL_STEPS": 20, "EVAL_SHARE": 0.2}
-    done = run_bash(project / "run_all.sh", DATASET=pairs, **some)
+    some = settings | {"EVAL_STEPS": 20, "EVAL_SHARE": 0.2, "DATASET": pairs}
+    before = "01_build_train_dataset", "02_build_eval_dataset", "03_eval_raw_bert"
+    run_notebooks(project, before, **some)
+    done = run_bash(project / "finetune_neg10.sh", **some)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "held out   nothing" in done.stderr
+    after = "04_eval_neg10", "06_eval_bge_m3", "07_compare_models", "08_contrastive_loss"
+    run_notebooks(project, after, **some)
 
 
 def test_a_folder_that_only_evaluates(project, settings, tmp_path):
@@ -109,9 +118,8 @@ def test_a_folder_that_only_evaluates(project, settings, tmp_path):
     (folder / "qrels").mkdir()
     judged = "".join(f"q{i}\td{i}\t{1 + i % 2}\n" for i in range(12))
     (folder / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
-    for notebook in ("02_build_eval_dataset", "03_eval_raw_bert", "06_eval_bge_m3", "07_compare_models"):
-        done = run_python(project, "-m", "helpers", "notebook", notebook, DATASET=folder, **settings)
-        assert done.returncode == 0, done.stdout + done.stderr
+    some = "02_build_eval_dataset", "03_eval_raw_bert", "06_eval_bge_m3", "07_compare_models"
+    run_notebooks(project, some, DATASET=folder, **settings)
     result = json.loads((output_of(project, "zh-beir") / "results" / "reference.json").read_text())
     assert result["data"] == {"queries": 12, "corpus": len(rows)}
     for done in (

@@ -73,7 +73,8 @@ class Profile(BaseModel):
     group_size: Annotated[int, Field(ge=2)]  # passages per query: one positive, the rest negatives
     temperature: Positive
     frozen_layers: CountOrNone  # the embeddings and the lowest n layers stay as they are
-    matryoshka: Annotated[str, Field(pattern=r"^(\d+(,\d+)*)?$")]  # dimensions, the whole first, that are each trained
+    # dimensions, the whole first, that are each trained
+    matryoshka: Annotated[str, Field(pattern=r"^(\d+(,\d+)*)?$", description="give numbers with commas between them")]
     warmup: Annotated[float, Field(ge=0, lt=1)]  # share of the steps
     precision: Literal["fp32", "fp16", "bf16"]  # of training and encoding; a CPU has no fp16
     logging_steps: Count
@@ -184,12 +185,7 @@ def load_profile(name: str | None = None, environ: Mapping[str, str] = os.enviro
     values = own | given
     for key in ("DATASET", "DISTRACTORS"):
         values[key] = _resolve(key, values.get(key, ""))
-    for key in (
-        "BASE_MODEL",
-        "REFERENCE_MODEL",
-        "READY_MADE_MODEL",
-        "RERANKER_MODEL",
-    ):  # a folder is the same wherever this is asked
+    for key in filter(re.compile("_MODEL$").search, KEYS):  # a folder is the same wherever this is asked
         path = Path(values.get(key, "?")).expanduser()
         if found := [place / path for place in (Path.cwd(), ROOT) if path.name and (place / path).is_dir()]:
             values[key] = str(found[0].resolve())
@@ -205,7 +201,8 @@ def load_profile(name: str | None = None, environ: Mapping[str, str] = os.enviro
         return Profile.model_validate({"PROFILE": name} | values)
     except ValidationError as error:
         first = error.errors()[0]
-        key, message = str(first["loc"][0]), first["msg"].lower()
+        key = str(first["loc"][0])
+        message = Profile.model_fields[key.lower()].description or first["msg"].lower()
         where = "environment variable" if key in given else f"profiles/{name}.env"
         raise UserError(f"{where}: {key}={values.get(key)!r}: {message}; see profiles/demo.env.") from error
 
