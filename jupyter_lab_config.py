@@ -10,5 +10,16 @@ os.environ["PYTHONUTF8"] = "1"  # of the notebooks and terminals that start from
 
 c = get_config()  # noqa: F821  traitlets puts it there
 c.ServerApp.root_dir = str(Path(__file__).resolve().parent)
+# Started without a terminal it would take login shells, which on Debian forget the PATH, and with it the environment.
+c.ServerApp.terminado_settings = {"shell_command": [os.environ.get("SHELL") or "bash"]}
 c.LabApp.default_url = "/lab/tree/notebooks/01_build_train_dataset.ipynb"
-c.LabApp.news_url = None  # nothing asks whether to fetch news, and nothing fetches any
+c.LabApp.news_url = None  # nothing fetches news, ...
+
+
+def without_question(handler, page):
+    """Leave out the extension that asks whether news may be fetched, which it does even where there are none."""
+    page["disabledExtensions"] = [*page.get("disabledExtensions", ()), "@jupyterlab/apputils-extension:announcements"]
+    return page
+
+
+c.ServerApp.tornado_settings = {"page_config_hook": without_question}  # ... and nothing asks about them

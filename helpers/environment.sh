@@ -54,7 +54,7 @@ if [[ -z ${VIRTUAL_ENV:-} && ( ${CONDA_DEFAULT_ENV:-} == base || -d $active/cond
 fi
 if [[ -z $active || $active == "$project/.venv" ]]; then
   fill_venv
-elif ! command -v python > /dev/null; then
+elif PATH=$active/bin:$PATH; ! command -v python > /dev/null; then
   echo "error: $active has no python; install it there, or deactivate it to have a .venv made." >&2
   exit 2
 elif ! lacking=$(python "$project/helpers/installed.py"); then

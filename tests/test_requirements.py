@@ -126,6 +126,14 @@ def test_an_environment_of_someones_own_is_not_filled_without_a_word(elsewhere, 
     assert source(**active | {"VIRTUAL_ENV": "/mine"})[:3] == (0, "ready: /mine\n", "")
 
 
+def test_the_active_environment_is_used_where_a_login_shell_has_forgotten_the_path(elsewhere, tmp_path):
+    project, source = elsewhere
+    (tmp_path / "installed").touch()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "bin").rename(tmp_path / "mine/bin")
+    assert source(VIRTUAL_ENV=tmp_path / "mine")[:3] == (0, f"ready: {tmp_path}/mine\n", "")
+
+
 @pytest.mark.parametrize("base", [{"CONDA_DEFAULT_ENV": "base"}, {}])
 def test_condas_base_is_left_alone(elsewhere, tmp_path, base):
     project, source = elsewhere
