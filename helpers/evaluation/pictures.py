@@ -40,19 +40,16 @@ def plot_results(results: dict[str, dict]) -> Axes:
     return axes
 
 
-def plot_means(results: dict[str, dict], measure: str = "ndcg@10", seed: int = 42) -> Axes:
+def plot_means(results: dict[str, dict], measure: str = "ndcg@10") -> Axes:
     """Draw each model's mean and its 95 % bootstrap interval, a row a model."""
     _, axes = plt.subplots(figsize=(7, 0.6 + 0.36 * len(results)), layout="constrained", dpi=110)
     for row, (name, result) in enumerate(results.items()):
-        mean, (low, high) = (
-            result["metrics"][measure],
-            bootstrap_interval([*result["per_query"][measure].values()], seed),
-        )
+        mean = result["metrics"][measure]
+        low, high = bootstrap_interval([*result["per_query"][measure].values()])
         axes.errorbar(mean, row, xerr=[[mean - low], [high - mean]], fmt="o", color=COLOURS[name], capsize=3)
         axes.annotate(f"{mean:.3f}", (mean, row), (0, 6), textcoords="offset points", ha="center", fontsize=8)
-    axes.set(
-        yticks=range(len(results)), yticklabels=results, xlabel=measure, xlim=(0, None), ylim=(len(results) - 0.5, -0.7)
-    )
+    axes.set_yticks(range(len(results)), results)
+    axes.set(xlabel=measure, xlim=(0, None), ylim=(len(results) - 0.5, -0.7))
     axes.grid(axis="x", alpha=0.3)
     return axes
 
@@ -75,11 +72,10 @@ def plot_rank_moves(before: dict[str, int], after: dict[str, int], names: tuple[
     counts, _, _ = np.histogram2d([after[q] for q in before], list(before.values()), edges)
     _, axes = plt.subplots(figsize=(5.5, 4.5), layout="constrained")
     axes.imshow(np.sqrt(counts), cmap="Blues", origin="upper")  # of the roots, so that the small ones show
-    for (row, column), count in np.ndenumerate(counts):
-        if count:
-            colour = "white" if count > counts.max() / 3 else "black"
-            axes.text(column, row, f"{count:.0f}", ha="center", va="center", color=colour)
-    axes.plot([-0.5, len(labels) - 0.5], [-0.5, len(labels) - 0.5], color="C3", linewidth=1)
+    for row, column in np.argwhere(counts):
+        colour = "white" if counts[row, column] > counts.max() / 3 else "black"
+        axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=colour)
+    axes.axline((0, 0), slope=1, color="C3", linewidth=1)
     axes.set_xticks(range(len(labels)), labels, rotation=30)
     axes.set_yticks(range(len(labels)), labels)
     axes.set(xlabel=f"rank with {names[0]}", ylabel=f"rank with {names[1]}")
@@ -117,12 +113,12 @@ def plot_map(vectors: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> F
     figure, panels = plt.subplots(1, len(vectors), figsize=(9, 4), layout="constrained", squeeze=False)
     for axes, (name, parts) in zip(panels[0], vectors.items(), strict=True):
         plane = PCA(2, svd_solver="full").fit(np.concatenate(parts))
-        queries, positives, others = (plane.transform(part) for part in parts)  # (n, 2) each
-        axes.scatter(*others.T, s=6, color="0.8", label="other passages")
-        for i, (query, positive) in enumerate(zip(queries, positives, strict=True)):
-            axes.plot(*zip(query, positive, strict=True), color=f"C{i % 10}", linewidth=1, alpha=0.6)
-            axes.scatter(*query, color=f"C{i % 10}", marker="o", s=36)
-            axes.scatter(*positive, color=f"C{i % 10}", marker="*", s=90)
+        queries, positives, others = map(plane.transform, parts)  # (n, 2) each
+        axes.scatter(*others.T, s=6, color="0.8")
+        colours = [f"C{row}" for row in range(len(queries))]  # as the lines get them
+        axes.plot(*np.stack([queries, positives], axis=1).T, linewidth=1, alpha=0.6)  # x and y, (2, n) each
+        axes.scatter(*queries.T, color=colours, marker="o", s=36)
+        axes.scatter(*positives.T, color=colours, marker="*", s=90)
         axes.set(title=name, xticks=[], yticks=[], aspect="equal", adjustable="datalim")
     return figure
 
@@ -133,15 +129,13 @@ def plot_scores(matrix: ArrayLike, passages: list[str], gold: ArrayLike, title: 
     `passages` names the columns, `gold` is the gold column of each row; `signed` colours by sign, with 0 in the middle.
     """
     scores = np.asarray(matrix)
-    colours: dict = {"cmap": "coolwarm", "norm": CenteredNorm()} if signed else {"cmap": "viridis"}
     _, axes = plt.subplots(figsize=(8, 1.8), layout="constrained")
-    axes.imshow(scores, aspect="auto", **colours)
+    axes.imshow(scores, "coolwarm" if signed else "viridis", CenteredNorm() if signed else None, aspect="auto")
     box = {"facecolor": "black", "alpha": 0.4, "edgecolor": "none", "pad": 1.5}  # to be read on any colour
     for row, column in enumerate(np.asarray(gold)):
         axes.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="red", linewidth=3))
     for (row, column), value in np.ndenumerate(scores):
         axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="white", bbox=box)
     axes.set_xticks(range(len(passages)), passages, rotation=20, ha="right")
-    axes.set_yticks(range(len(scores)), [f"q{row + 1}" for row in range(len(scores))])
-    axes.set_title(title)
+    axes.set(title=title, yticks=range(len(scores)), yticklabels=[f"q{row + 1}" for row in range(len(scores))])
     return axes
