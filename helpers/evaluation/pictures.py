@@ -5,9 +5,7 @@ from collections import defaultdict
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.colors import CenteredNorm
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from helpers.base import DEPTH
@@ -20,7 +18,7 @@ COLOURS |= {"hard": "C3", "ready_made": "C5", "taught": "C6"}
 TICKS = (1, 2, 5, 10, 20, 50, 100)
 
 
-def plot_recall_curves(curves: pd.DataFrame) -> Axes:
+def plot_recall_curves(curves: pd.DataFrame) -> plt.Axes:
     """Draw mean recall@k over k, a line a model, from `tables.recall_curves`."""
     axes = curves.plot(figsize=(6, 3.2), color=[COLOURS[name] for name in curves], logx=True)
     axes.set(ylim=(0, 1), ylabel="recall@k", xticks=TICKS, xticklabels=TICKS)
@@ -29,7 +27,7 @@ def plot_recall_curves(curves: pd.DataFrame) -> Axes:
     return axes
 
 
-def plot_results(results: dict[str, dict]) -> Axes:
+def plot_results(results: dict[str, dict]) -> plt.Axes:
     """Draw the results table as bars, a group a measure, a colour a model."""
     table = results_table(results)
     colours = [COLOURS[name] for name in table.index]
@@ -40,7 +38,7 @@ def plot_results(results: dict[str, dict]) -> Axes:
     return axes
 
 
-def plot_means(results: dict[str, dict], measure: str = "ndcg@10") -> Axes:
+def plot_means(results: dict[str, dict], measure: str = "ndcg@10") -> plt.Axes:
     """Draw each model's mean and its 95 % bootstrap interval, a row a model."""
     _, axes = plt.subplots(figsize=(7, 0.6 + 0.36 * len(results)), layout="constrained", dpi=110)
     for row, (name, result) in enumerate(results.items()):
@@ -54,7 +52,7 @@ def plot_means(results: dict[str, dict], measure: str = "ndcg@10") -> Axes:
     return axes
 
 
-def plot_outcomes(outcomes: pd.DataFrame) -> Axes:
+def plot_outcomes(outcomes: pd.DataFrame) -> plt.Axes:
     """Draw wins, ties and losses from `tables.outcomes_table` as one bar a pair, with the counts in it."""
     size = (7, 0.5 + 0.45 * len(outcomes))
     axes = outcomes.iloc[::-1].plot.barh(stacked=True, figsize=size, color=["C2", "0.85", "C3"], width=0.7)
@@ -65,7 +63,7 @@ def plot_outcomes(outcomes: pd.DataFrame) -> Axes:
     return axes
 
 
-def plot_rank_moves(before: dict[str, int], after: dict[str, int], names: tuple[str, str]) -> Axes:
+def plot_rank_moves(before: dict[str, int], after: dict[str, int], names: tuple[str, str]) -> plt.Axes:
     """Draw queries by their ranks with two models, `names`, from `tables.first_ranks`, in squares that count them."""
     edges = [1, 2, 3, 6, 11, 21, 51, DEPTH + 1, DEPTH + 2]
     labels = ["1", "2", "3-5", "6-10", "11-20", "21-50", f"51-{DEPTH}", "not found"]
@@ -92,7 +90,7 @@ def gold_and_random(queries: np.ndarray, corpus: np.ndarray, gold: list[int], se
     return np.einsum("qd,pqd->pq", queries.astype(np.float32), passages)
 
 
-def plot_similarities(cosines: dict[str, np.ndarray]) -> Figure:
+def plot_similarities(cosines: dict[str, np.ndarray]) -> plt.Figure:
     """Draw the histograms of each model's cosines from `gold_and_random`, a panel a model."""
     bins = np.linspace(min(0.99, *map(np.min, cosines.values())), 1, 60)
     figure, panels = plt.subplots(1, len(cosines), figsize=(9, 2.6), sharey=True, layout="constrained", squeeze=False)
@@ -106,7 +104,7 @@ def plot_similarities(cosines: dict[str, np.ndarray]) -> Figure:
     return figure
 
 
-def plot_map(vectors: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Figure:
+def plot_map(vectors: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> plt.Figure:
     """Draw each model's queries (n, dim), positives (n, dim) and others (m, dim) on its first two principal axes."""
     from sklearn.decomposition import PCA
 
@@ -123,7 +121,7 @@ def plot_map(vectors: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> F
     return figure
 
 
-def plot_scores(matrix: ArrayLike, passages: list[str], gold: ArrayLike, title: str, *, signed: bool = False) -> Axes:
+def plot_scores(matrix: ArrayLike, passages: list[str], gold: ArrayLike, title: str, signed: bool = False) -> plt.Axes:
     """Draw scores, (queries, passages), as a heat map with the value in each cell and a frame around the gold ones.
 
     `passages` names the columns, `gold` is the gold column of each row; `signed` colours by sign, with 0 in the middle.
