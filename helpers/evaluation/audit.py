@@ -118,14 +118,13 @@ def _token_findings(kind: str, texts: list[str], limit: int, prefix: str, folder
     """Count what the tokenizer makes of texts behind a prefix: too many tokens, unknown ones, those of another text."""
     unknown = load_tokenizer(folder).unk_token_id
     [before] = token_ids([prefix], folder)  # with the special tokens
-    found = (
-        (len(ids) - len(before), ids.count(unknown) - before.count(unknown), hash(tuple(ids)))
-        for ids in token_ids((prefix + text for text in texts), folder)
-    )
+    tokens = token_ids((prefix + text for text in texts), folder)
+    found = ((len(ids), ids.count(unknown), hash(tuple(ids))) for ids in tokens)
     lengths, unknowns, hashes = np.fromiter(found, np.dtype((int, 3)), len(texts)).T
-    cut = np.maximum(lengths + len(before) - limit, 0)
-    share = cut.sum() / (lengths.sum() + len(before) * len(texts))
-    lost = f"{share:.0%} of all their tokens are not read" if share else ""
+    unknowns -= before.count(unknown)
+    own = lengths.sum() - len(before) * len(texts)
+    cut = np.maximum(lengths - limit, 0)
+    lost = f"{cut.sum() / lengths.sum():.0%} of all their tokens are not read" if cut.any() else ""
     worst = texts[unknowns.argmax()] if unknowns.any() else ""
     same = np.flatnonzero(pd.Series(hashes).duplicated())
     first = np.flatnonzero(hashes == hashes[same[0]])[:2] if same.size else ()
@@ -133,7 +132,7 @@ def _token_findings(kind: str, texts: list[str], limit: int, prefix: str, folder
     other, side = "take a BASE_MODEL that knows the language", "QUERY" if kind == "queries" else "PASSAGE"
     return [
         Finding(f"{kind} cut at {limit} tokens", int((cut > 0).sum()), len(texts), lost, 0.5, f"raise {side}_MAX_LEN"),
-        Finding(f"unknown tokens of {kind}", int(unknowns.sum()), int(lengths.sum()), worst, 0.1, other),
+        Finding(f"unknown tokens of {kind}", int(unknowns.sum()), int(own), worst, 0.1, other),
         Finding(f"{kind} that have the tokens of another", len(same), len(texts), pair, 0.01, other),
     ]
 
@@ -207,12 +206,12 @@ def near_duplicates(texts: dict[int, str]) -> dict[int, set[int]]:
         shingles = np.fromiter(_shingles(texts[key]), np.uint64)
         hashes[row] = np.multiply.outer(factors, shingles).min(axis=1) >> np.uint64(32)
     pairs = []  # each as one number
-    for band in range(0, HASHES, BAND):
-        order = np.lexsort(hashes[:, band : band + BAND].T)
-        part = hashes[order, band : band + BAND]
+    for band in hashes.view(f"V{4 * BAND}").T:  # of each text `BAND` hashes, as one value of bytes
+        order = np.argsort(band, kind="stable")
         for ahead in range(1, NEIGHBOURS + 1):
-            places = np.flatnonzero((part[ahead:] == part[:-ahead]).all(axis=1))
-            one, other = order[places], order[places + ahead]
+            one, other = order[:-ahead], order[ahead:]
+            same = band[one] == band[other]
+            one, other = one[same], other[same]
             alike = (hashes[one] == hashes[other]).mean(axis=1) >= NEAR - 0.15  # lower, so that few are overlooked
             pairs.append((one * len(keys) + other)[alike])
     candidates = np.unique(np.concatenate(pairs))

@@ -5,9 +5,7 @@ from collections import defaultdict
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.colors import CenteredNorm
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from helpers.base import DEPTH
@@ -20,7 +18,7 @@ COLOURS |= {"hard": "C3", "ready_made": "C5", "taught": "C6"}
 TICKS = (1, 2, 5, 10, 20, 50, 100)
 
 
-def plot_recall_curves(curves: pd.DataFrame) -> Axes:
+def plot_recall_curves(curves: pd.DataFrame) -> plt.Axes:
     """Draw mean recall@k over k, a line a model, from `tables.recall_curves`."""
     axes = curves.plot(figsize=(6, 3.2), color=[COLOURS[name] for name in curves], logx=True)
     axes.set(ylim=(0, 1), ylabel="recall@k", xticks=TICKS, xticklabels=TICKS)
@@ -29,7 +27,7 @@ def plot_recall_curves(curves: pd.DataFrame) -> Axes:
     return axes
 
 
-def plot_results(results: dict[str, dict]) -> Axes:
+def plot_results(results: dict[str, dict]) -> plt.Axes:
     """Draw the results table as bars, a group a measure, a colour a model."""
     table = results_table(results)
     colours = [COLOURS[name] for name in table.index]
@@ -40,24 +38,21 @@ def plot_results(results: dict[str, dict]) -> Axes:
     return axes
 
 
-def plot_means(results: dict[str, dict], measure: str = "ndcg@10", seed: int = 42) -> Axes:
+def plot_means(results: dict[str, dict], measure: str = "ndcg@10") -> plt.Axes:
     """Draw each model's mean and its 95 % bootstrap interval, a row a model."""
     _, axes = plt.subplots(figsize=(7, 0.6 + 0.36 * len(results)), layout="constrained", dpi=110)
     for row, (name, result) in enumerate(results.items()):
-        mean, (low, high) = (
-            result["metrics"][measure],
-            bootstrap_interval([*result["per_query"][measure].values()], seed),
-        )
+        mean = result["metrics"][measure]
+        low, high = bootstrap_interval([*result["per_query"][measure].values()])
         axes.errorbar(mean, row, xerr=[[mean - low], [high - mean]], fmt="o", color=COLOURS[name], capsize=3)
         axes.annotate(f"{mean:.3f}", (mean, row), (0, 6), textcoords="offset points", ha="center", fontsize=8)
-    axes.set(
-        yticks=range(len(results)), yticklabels=results, xlabel=measure, xlim=(0, None), ylim=(len(results) - 0.5, -0.7)
-    )
+    axes.set_yticks(range(len(results)), results)
+    axes.set(xlabel=measure, xlim=(0, None), ylim=(len(results) - 0.5, -0.7))
     axes.grid(axis="x", alpha=0.3)
     return axes
 
 
-def plot_outcomes(outcomes: pd.DataFrame) -> Axes:
+def plot_outcomes(outcomes: pd.DataFrame) -> plt.Axes:
     """Draw wins, ties and losses from `tables.outcomes_table` as one bar a pair, with the counts in it."""
     size = (7, 0.5 + 0.45 * len(outcomes))
     axes = outcomes.iloc[::-1].plot.barh(stacked=True, figsize=size, color=["C2", "0.85", "C3"], width=0.7)
@@ -68,18 +63,17 @@ def plot_outcomes(outcomes: pd.DataFrame) -> Axes:
     return axes
 
 
-def plot_rank_moves(before: dict[str, int], after: dict[str, int], names: tuple[str, str]) -> Axes:
+def plot_rank_moves(before: dict[str, int], after: dict[str, int], names: tuple[str, str]) -> plt.Axes:
     """Draw queries by their ranks with two models, `names`, from `tables.first_ranks`, in squares that count them."""
     edges = [1, 2, 3, 6, 11, 21, 51, DEPTH + 1, DEPTH + 2]
     labels = ["1", "2", "3-5", "6-10", "11-20", "21-50", f"51-{DEPTH}", "not found"]
     counts, _, _ = np.histogram2d([after[q] for q in before], list(before.values()), edges)
     _, axes = plt.subplots(figsize=(5.5, 4.5), layout="constrained")
     axes.imshow(np.sqrt(counts), cmap="Blues", origin="upper")  # of the roots, so that the small ones show
-    for (row, column), count in np.ndenumerate(counts):
-        if count:
-            colour = "white" if count > counts.max() / 3 else "black"
-            axes.text(column, row, f"{count:.0f}", ha="center", va="center", color=colour)
-    axes.plot([-0.5, len(labels) - 0.5], [-0.5, len(labels) - 0.5], color="C3", linewidth=1)
+    for row, column in np.argwhere(counts):
+        colour = "white" if counts[row, column] > counts.max() / 3 else "black"
+        axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=colour)
+    axes.axline((0, 0), slope=1, color="C3", linewidth=1)
     axes.set_xticks(range(len(labels)), labels, rotation=30)
     axes.set_yticks(range(len(labels)), labels)
     axes.set(xlabel=f"rank with {names[0]}", ylabel=f"rank with {names[1]}")
@@ -96,7 +90,7 @@ def gold_and_random(queries: np.ndarray, corpus: np.ndarray, gold: list[int], se
     return np.einsum("qd,pqd->pq", queries.astype(np.float32), passages)
 
 
-def plot_similarities(cosines: dict[str, np.ndarray]) -> Figure:
+def plot_similarities(cosines: dict[str, np.ndarray]) -> plt.Figure:
     """Draw the histograms of each model's cosines from `gold_and_random`, a panel a model."""
     bins = np.linspace(min(0.99, *map(np.min, cosines.values())), 1, 60)
     figure, panels = plt.subplots(1, len(cosines), figsize=(9, 2.6), sharey=True, layout="constrained", squeeze=False)
@@ -110,38 +104,36 @@ def plot_similarities(cosines: dict[str, np.ndarray]) -> Figure:
     return figure
 
 
-def plot_map(vectors: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Figure:
+def plot_map(vectors: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> plt.Figure:
     """Draw each model's queries (n, dim), positives (n, dim) and others (m, dim) on its first two principal axes."""
     from sklearn.decomposition import PCA
 
     figure, panels = plt.subplots(1, len(vectors), figsize=(9, 4), layout="constrained", squeeze=False)
     for axes, (name, parts) in zip(panels[0], vectors.items(), strict=True):
         plane = PCA(2, svd_solver="full").fit(np.concatenate(parts))
-        queries, positives, others = (plane.transform(part) for part in parts)  # (n, 2) each
-        axes.scatter(*others.T, s=6, color="0.8", label="other passages")
-        for i, (query, positive) in enumerate(zip(queries, positives, strict=True)):
-            axes.plot(*zip(query, positive, strict=True), color=f"C{i % 10}", linewidth=1, alpha=0.6)
-            axes.scatter(*query, color=f"C{i % 10}", marker="o", s=36)
-            axes.scatter(*positive, color=f"C{i % 10}", marker="*", s=90)
+        queries, positives, others = map(plane.transform, parts)  # (n, 2) each
+        axes.scatter(*others.T, s=6, color="0.8")
+        colours = [f"C{row}" for row in range(len(queries))]  # as the lines get them
+        axes.plot(*np.stack([queries, positives], axis=1).T, linewidth=1, alpha=0.6)  # x and y, (2, n) each
+        axes.scatter(*queries.T, color=colours, marker="o", s=36)
+        axes.scatter(*positives.T, color=colours, marker="*", s=90)
         axes.set(title=name, xticks=[], yticks=[], aspect="equal", adjustable="datalim")
     return figure
 
 
-def plot_scores(matrix: ArrayLike, passages: list[str], gold: ArrayLike, title: str, *, signed: bool = False) -> Axes:
+def plot_scores(matrix: ArrayLike, passages: list[str], gold: ArrayLike, title: str, signed: bool = False) -> plt.Axes:
     """Draw scores, (queries, passages), as a heat map with the value in each cell and a frame around the gold ones.
 
     `passages` names the columns, `gold` is the gold column of each row; `signed` colours by sign, with 0 in the middle.
     """
     scores = np.asarray(matrix)
-    colours: dict = {"cmap": "coolwarm", "norm": CenteredNorm()} if signed else {"cmap": "viridis"}
     _, axes = plt.subplots(figsize=(8, 1.8), layout="constrained")
-    axes.imshow(scores, aspect="auto", **colours)
+    axes.imshow(scores, "coolwarm" if signed else "viridis", CenteredNorm() if signed else None, aspect="auto")
     box = {"facecolor": "black", "alpha": 0.4, "edgecolor": "none", "pad": 1.5}  # to be read on any colour
     for row, column in enumerate(np.asarray(gold)):
         axes.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="red", linewidth=3))
     for (row, column), value in np.ndenumerate(scores):
         axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="white", bbox=box)
     axes.set_xticks(range(len(passages)), passages, rotation=20, ha="right")
-    axes.set_yticks(range(len(scores)), [f"q{row + 1}" for row in range(len(scores))])
-    axes.set_title(title)
+    axes.set(title=title, yticks=range(len(scores)), yticklabels=[f"q{row + 1}" for row in range(len(scores))])
     return axes

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard
 
-from helpers.base import Profile, Run, UserError, file_fingerprint, whole_file, writing
-from helpers.base.manifest import differing, make, read_manifest
+from helpers.base import Profile, Run, UserError, differing, file_fingerprint, make, read_manifest, whole_file, writing
 from helpers.base.trec import read_run, write_run
 from helpers.encoding.encoder import computes_in, embedder_settings
 from helpers.encoding.settings import EmbedderSettings
@@ -16,21 +15,10 @@ from helpers.recall.bm25 import Bm25Settings
 from helpers.recall.index import EXACT
 from helpers.sampling.eval_set import EvalSet
 
-NOTEBOOKS = {
-    "bm25": "07_compare_models",
-    "raw": "03_eval_raw_bert",
-    "neg10": "04_eval_neg10",
-    "neg50": "05_eval_neg50",
-    "reference": "06_eval_bge_m3",
-}
-PLACES = {
-    "bm25": 0,
-    "raw": 1,
-    "hard": 3,
-    "taught": 4,
-    "reference": 5,
-    "ready_made": 6,
-}  # in a table; neg10, neg50, ... have 2
+NOTEBOOKS = {"bm25": "07_compare_models", "raw": "03_eval_raw_bert", "reference": "06_eval_bge_m3"}
+NOTEBOOKS |= {"neg10": "04_eval_neg10", "neg50": "05_eval_neg50"}
+# In a table; neg10, neg50, ... have 2.
+PLACES = {"bm25": 0, "raw": 1, "hard": 3, "taught": 4, "reference": 5, "ready_made": 6}
 METRICS = "\n## Metrics\n"  # the last heading of training/card.md
 
 Settings = EmbedderSettings | Bm25Settings
@@ -63,17 +51,15 @@ def save_result(
     with writing(path):
         path.unlink(missing_ok=True)  # it was measured anew
     make(path, made_of(profile, settings, eval_set), write, [run_path])
-    if (
-        isinstance(settings, EmbedderSettings)
-        and name not in ("raw", "reference")
-        and (settings.folder / "README.md").exists()
-    ):
+    if isinstance(settings, EmbedderSettings) and name not in ("raw", "reference"):
         _tell_card(settings.folder / "README.md", profile, result)
     return path
 
 
 def _tell_card(path: Path, profile: Profile, result: dict) -> None:
-    """Put a result's measures in the place of the last line of the model card that the training has written."""
+    """Put a result's measures in the place of the last line of the model card, if the training has written one."""
+    if not path.exists():
+        return
     card, data = ModelCard(path.read_text(encoding="utf8")), result["data"]
     means = {name: result["metrics"][name] for name in ("hit@1", "recall@10", "mrr@10", "ndcg@10")}
     card.data["eval_results"] = [
@@ -82,9 +68,9 @@ def _tell_card(path: Path, profile: Profile, result: dict) -> None:
     ]
     how = "exactly" if profile.index == EXACT else f"with the index {profile.index}"
     said = f"On {data['queries']:,} queries that were not trained on, searched {how} among {data['corpus']:,} passages"
+    said += "; measures are trec_eval's.\n\n| measure | mean |\n|---|---|\n"
     rows = "".join(f"| {name} | {value:.4f} |\n" for name, value in means.items())
-    table = f"| measure | mean |\n|---|---|\n{rows}"
-    card.text = f"{card.text.partition(METRICS)[0]}{METRICS}\n{said}; measures are trec_eval's.\n\n{table}"
+    card.text = f"{card.text.partition(METRICS)[0]}{METRICS}\n{said}{rows}"
     with whole_file(path) as file:
         file.write(str(card))
 

@@ -12,14 +12,13 @@ LEVEL = 0.95
 FEWEST = 6  # queries; of five, even if all speak for one model, the sign test says p = 2 * 0.5**5 = 0.06
 
 
-def bootstrap_interval(values: Sequence[float], seed: int) -> tuple[float, float]:
+def bootstrap_interval(values: Sequence[float], seed: int = 42) -> tuple[float, float]:
     """Return the 95 % percentile bootstrap interval of a mean (Efron and Tibshirani 1993, chapter 13), NaN of few."""
     if len(values) < FEWEST:
         return nan, nan
-    found = bootstrap(
-        (values,), np.mean, n_resamples=4_999, batch=500, confidence_level=LEVEL, method="percentile", rng=seed
-    )
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    how = {"n_resamples": 4_999, "batch": 500, "confidence_level": LEVEL, "method": "percentile", "rng": seed}
+    low, high = bootstrap((values,), np.mean, **how).confidence_interval
+    return float(low), float(high)
 
 
 class Difference(NamedTuple):

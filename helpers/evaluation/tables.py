@@ -47,10 +47,9 @@ def failures(eval_set: EvalSet, run: Run, count: int = 3) -> pd.DataFrame:
 def losses_table(eval_set: EvalSet, runs: dict[str, Run], after: str, other: str, count: int = 3) -> pd.DataFrame:
     """Return the queries on which `after` falls furthest behind `other`, with the passages wanted and found."""
     mine, theirs = (first_ranks(eval_set, runs[name]) for name in (after, other))
-    behind = [query_id for query_id in eval_set.queries if mine[query_id] > theirs[query_id]]
-    behind.sort(key=lambda query_id: 1 / mine[query_id] - 1 / theirs[query_id])
+    behind = sorted(eval_set.queries, key=lambda query_id: 1 / mine[query_id] - 1 / theirs[query_id])[:count]
     rows = []
-    for query_id in behind[:count]:
+    for query_id in (query_id for query_id in behind if mine[query_id] > theirs[query_id]):
         query, found, wanted = _excerpts(eval_set, runs[after], query_id)
         rank = str(mine[query_id]) if mine[query_id] <= DEPTH else f"> {DEPTH}"
         rows.append((query, wanted, found, theirs[query_id], rank))
@@ -60,10 +59,8 @@ def losses_table(eval_set: EvalSet, runs: dict[str, Run], after: str, other: str
 
 def _excerpts(eval_set: EvalSet, run: Run, query_id: str) -> tuple[str, str, str]:
     """Return a query, the passage found first, and one that was wanted."""
-    found, wanted = (
-        excerpt(eval_set.corpus[docids[0]]) if docids else "(nothing)"
-        for docids in (ranking(run.get(query_id, {})), positives(eval_set.qrels[query_id]))
-    )
+    docids = ranking(run.get(query_id, {})), positives(eval_set.qrels[query_id])
+    found, wanted = (excerpt(eval_set.corpus[found[0]]) if found else "(nothing)" for found in docids)
     return excerpt(eval_set.queries[query_id]), found, wanted
 
 

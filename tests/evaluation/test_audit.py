@@ -21,11 +21,8 @@ def row(query, pos, neg):
 
 def task(*positives):
     corpus = {f"d{i}": text for i, text in enumerate(positives, start=1)}
-    return EvalSet(
-        {f"q{i}": f"query {i}" for i in range(len(corpus))},
-        corpus,
-        {f"q{i}": {f"d{i + 1}": 1} for i in range(len(corpus))},
-    )
+    queries = {f"q{i}": f"query {i}" for i in range(len(corpus))}
+    return EvalSet(queries, corpus, {f"q{i}": {f"d{i + 1}": 1} for i in range(len(corpus))})
 
 
 @pytest.fixture
@@ -33,9 +30,17 @@ def profile(make_profile, tiny_bert):
     return make_profile(BASE_MODEL=tiny_bert, BASE_LAYERS=0, INSTRUCTION="ask: ", PASSAGE_MAX_LEN=24)
 
 
+def kept(rows, profile, name="neg10"):
+    return TrainingSet(write_jsonl(profile.training_file(name), rows), profile.instruction)
+
+
+def keep_task(positive, profile, *more):
+    evaluation = [{"id": "e", "query": "q", "positive": [positive]}]
+    save_eval_set(evaluation, [*evaluation, *more], profile)
+
+
 def audited(rows, eval_set, profile):
-    path = write_jsonl(profile.training_file("neg10"), rows)
-    return audit(TrainingSet(path, profile.instruction), eval_set, profile)
+    return audit(kept(rows, profile), eval_set, profile)
 
 
 def test_nothing_is_found_where_nothing_is(profile):
@@ -77,18 +82,14 @@ def test_the_verdict_names_what_does_harm(profile):
     assert "negative that nearly equals their positive" in said
     assert "twice" not in said  # no harm in that: they are one passage of the corpus
     table = audit_table(findings)
-    assert table.loc["evaluation positives trained on as positives"].to_dict() == {
-        "count": 1,
-        "of": 1,
-        "share": "100.0%",
-        "harmful above": "0%",
-        "example": OTHERS[1][:80],
-        "remedy": "set SPLIT_KEY=passage",
-    }
+    assert list(table) == ["count", "of", "share", "harmful above", "example", "remedy"]
+    shown = [1, 1, "100.0%", "0%", OTHERS[1][:80], "set SPLIT_KEY=passage"]
+    assert list(table.loc["evaluation positives trained on as positives"]) == shown
     assert table.loc["positives that stand twice or more", "remedy"] == ""
 
 
 CHINESE = ["退货需要几天才能到账", "如何修改登录密码和邮箱", "运费是多少钱一公斤呢"]
+PLAIN = [row("a", [OTHERS[0]], [])]
 
 
 def harmful(findings):
@@ -102,18 +103,12 @@ def harmful(findings):
         ([row("answer one two", ["query 0"], [])], (), APART, "evaluation queries trained on", "query 0"),
         ([row("Query  0", [OTHERS[0]], [])], (), APART, "evaluation queries trained on", "Query  0"),
         ([row("query 99", [OTHERS[0]], ["query 0"])], (), APART, None, None),
-        (
-            [row("a", [OTHERS[0]], [])],
-            (),
-            APART[:9],
-            "evaluation queries judged by fewer than 10 passages",
-            "9 passages",
-        ),
-        ([row("a", [OTHERS[0]], [])], (), APART, None, None),
-        ([row("a", [OTHERS[0]], [])], (), APART + APART[:6], "evaluation queries that share a positive", "query 0"),
-        ([row("a", [OTHERS[0]], [])], (), APART + APART[:3], None, None),  # 6 of 13 queries
+        (PLAIN, (), APART[:9], "evaluation queries judged by fewer than 10 passages", "9 passages"),
+        (PLAIN, (), APART, None, None),
+        (PLAIN, (), APART + APART[:6], "evaluation queries that share a positive", "query 0"),
+        (PLAIN, (), APART + APART[:3], None, None),  # 6 of 13 queries
         ([row("a", [t, t[::-1]], []) for t in CHINESE], (), APART, "unknown tokens of passages", CHINESE[1]),
-        ([row("a", [OTHERS[0]], [])], CHINESE, APART, "queries that have the tokens of another", None),
+        (PLAIN, CHINESE, APART, "queries that have the tokens of another", None),
         ([row("退货", [OTHERS[0]], [])], (), APART, None, None),  # two unknown tokens of many
         ([row("a", [LONG], [])] * 3, (), APART, None, None),
         ([row(f"a {i}", [f"{LONG} {LONG} {i}"], []) for i in range(30)], (), APART, "passages with a near", None),
@@ -148,9 +143,8 @@ def test_a_judgement_of_zero_is_no_positive(profile):
     eval_set.qrels["q0"]["d11"] = eval_set.qrels["q10"]["d11"] = 0
     found = audited([row("a", [OTHERS[1]], [])], eval_set, profile)
     assert not harmful(found)
-    assert verdict(audited([row("a", [OTHERS[1]], [])], task(*APART, OTHERS[1]), profile)).startswith(
-        "1 of 11 evaluation"
-    )
+    found = audited([row("a", [OTHERS[1]], [])], task(*APART, OTHERS[1]), profile)
+    assert verdict(found).startswith("1 of 11 evaluation")
 
 
 @pytest.mark.parametrize(
@@ -187,8 +181,8 @@ def test_the_first_step_of_a_warm_up_moves_no_weight():
 
 
 def test_settings_are_told_without_another_audit(profile, make_profile, capsys):
-    rows = TrainingSet(write_jsonl(profile.training_file("neg10"), make_rows(20, 10)), profile.instruction)
-    save_eval_set(*[[{"id": "e", "query": "q", "positive": [APART[0]]}]] * 2, profile)
+    rows = kept(make_rows(20, 10), profile)
+    keep_task(APART[0], profile)
     given = {"BASE_MODEL": profile.base_model, "BASE_LAYERS": 0, "INSTRUCTION": "ask: ", "PASSAGE_MAX_LEN": 24}
     assert "steps at learning rate 0" not in harmful(audit_of(rows, profile))
     assert "steps at learning rate 0" in harmful(audit_of(rows, make_profile(**given, BATCH_SIZE=20)))
@@ -248,17 +242,12 @@ def test_near_duplicates_are_those_of_the_definition():
 
 
 def test_fix_text_repairs_before_the_split(tmp_path, make_profile):
-    rows = [
-        {"query": "whatâ€™s it", "positive": ["itâ€™s this", "it’s this"]},
-        {"query": "naïve café", "positive": "x y"},
-    ]
-    path = write_jsonl(tmp_path / "pairs.jsonl", rows)
+    garbled = {"query": "whatâ€™s it", "positive": ["itâ€™s this", "it’s this"]}
+    path = write_jsonl(tmp_path / "pairs.jsonl", [garbled, {"query": "naïve café", "positive": "x y"}])
     as_they_are, repaired = (load_pairs(make_profile(DATASET=path, FIX_TEXT=fix)) for fix in (0, 1))
     assert [pair["positive"] for pair in as_they_are] == [["itâ€™s this", "it’s this"], ["x y"]]
-    assert [(pair["query"], pair["positive"]) for pair in repaired] == [
-        ("what’s it", ["it’s this"]),
-        ("naïve café", ["x y"]),
-    ]
+    found = {pair["query"]: pair["positive"] for pair in repaired}
+    assert found == {"what’s it": ["it’s this"], "naïve café": ["x y"]}
     assert is_garbled("whatâ€™s it")
     assert not is_garbled("naïve café, “quoted” – dash")
 
@@ -267,10 +256,9 @@ def test_what_is_on_disk_is_audited_once(profile, monkeypatch, capsys):
     from helpers.evaluation import audit as module
 
     rows = make_rows(20, 10)
-    write_jsonl(profile.training_file("neg10"), rows)
-    write_jsonl(profile.training_file("neg5"), [row | {"neg": row["neg"][:5]} for row in rows])
-    evaluation = [{"id": "e", "query": "q", "positive": rows[0]["pos"]}]
-    save_eval_set(evaluation, evaluation, profile)
+    read = kept(rows, profile)
+    kept([row | {"neg": row["neg"][:5]} for row in rows], profile, "neg5")
+    keep_task(rows[0]["pos"][0], profile)
     found = audits(profile)
     assert list(found) == ["training_neg_5", "training_neg_10"]
     assert "passages cut at 24 tokens" in audit_table(found["training_neg_10"]).index
@@ -280,21 +268,20 @@ def test_what_is_on_disk_is_audited_once(profile, monkeypatch, capsys):
     monkeypatch.setattr(module, "audit", lambda rows, *others: asked.append(rows.path) or audit(rows, *others))
     assert audits(profile) == found
     assert not asked
-    write_jsonl(profile.training_file("neg5"), rows[:9])
+    kept(rows[:9], profile, "neg5")
     assert audits(profile)["training_neg_5"] != found["training_neg_5"]
     assert asked == [profile.training_file("neg5")]
     assert "training_neg_5.audit.json is made again: it was made from other training set.\n" in capsys.readouterr().out
-    save_eval_set(evaluation, evaluation + [{"id": "t", "query": "r", "positive": ["one more"]}], profile)
-    audit_of(TrainingSet(profile.training_file("neg10"), profile.instruction), profile)
+    keep_task(rows[0]["pos"][0], profile, {"id": "t", "query": "r", "positive": ["one more"]})
+    audit_of(read, profile)
     assert "it was made from other evaluation set.\n" in capsys.readouterr().out
 
 
 def test_an_audit_is_made_again_when_what_it_is_made_from_is_another(
     profile, make_profile, tmp_path, capsys, monkeypatch
 ):
-    rows = TrainingSet(write_jsonl(profile.training_file("neg10"), make_rows(20, 10)), profile.instruction)
-    evaluation = [{"id": "e", "query": "q", "positive": rows[0]["pos"]}]
-    save_eval_set(evaluation, evaluation, profile)
+    rows = kept(make_rows(20, 10), profile)
+    keep_task(rows[0]["pos"][0], profile)
     model = shutil.copytree(profile.base_model, tmp_path / "model")
     given = {"BASE_MODEL": model, "BASE_LAYERS": 0, "INSTRUCTION": "ask: ", "PASSAGE_MAX_LEN": 24}
     place = "ft_data/test/training_neg_10.audit.json is made again: it was made from other"
@@ -314,21 +301,18 @@ def test_an_audit_is_made_again_when_what_it_is_made_from_is_another(
 
 
 def test_a_copy_of_a_training_set_is_no_training_set(profile):
-    path = write_jsonl(profile.training_file("neg10"), make_rows(20, 10))
-    evaluation = [{"id": "e", "query": "q", "positive": ["banel derak"]}]
-    save_eval_set(evaluation, evaluation, profile)
+    path = kept(make_rows(20, 10), profile).path
+    keep_task("banel derak", profile)
     shutil.copy(path, path.with_name("training_neg_10_old.json"))
     assert list(audits(profile)) == ["training_neg_10"]
 
 
 def test_the_audit_is_of_the_rows_that_were_read(profile):
     rows = make_rows(20, 10)
-    evaluation = [{"id": "e", "query": "q", "positive": rows[0]["pos"]}]
-    save_eval_set(evaluation, evaluation, profile)
-    read = TrainingSet(write_jsonl(profile.training_file("neg10"), rows[1:]), profile.instruction)
-    profile.training_file("neg10").unlink()  # as `replace` does
-    write_jsonl(profile.training_file("neg10"), rows)
-    before = audit_of(read, profile)
-    assert {finding.what: finding.count for finding in before}["evaluation positives trained on as positives"] == 0
-    after = audits(profile)["training_neg_10"]
-    assert {finding.what: finding.count for finding in after}["evaluation positives trained on as positives"] == 1
+    keep_task(rows[0]["pos"][0], profile)
+    read = kept(rows[1:], profile)
+    read.path.unlink()  # as `replace` does
+    kept(rows, profile)
+    for findings, count in ((audit_of(read, profile), 0), (audits(profile)["training_neg_10"], 1)):
+        found = {finding.what: finding.count for finding in findings}
+        assert found["evaluation positives trained on as positives"] == count

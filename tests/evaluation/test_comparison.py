@@ -27,10 +27,16 @@ RUNS = {
     },
     "neg10": {"q0": {"d0": 0.9}, "q1": {"d0": 0.9, "d1": 0.8}, "q2": {"d2": 0.9, "d5": 0.8}, "q3": {"d0": 0.9}},
 }
-RESULTS = {
-    name: {"metrics": average(per_query), "per_query": per_query}
-    for name, per_query in ((name, score_queries(EVAL_SET.qrels, run)) for name, run in RUNS.items())
-}
+# Student 1908, "The Probable Error of a Mean": hours of sleep that ten patients gained with two drugs.
+SLEEP = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4], [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
+
+
+def results_of(qrels, runs):
+    per_query = {name: score_queries(qrels, run) for name, run in runs.items()}
+    return {name: {"metrics": average(values), "per_query": values} for name, values in per_query.items()}
+
+
+RESULTS = results_of(EVAL_SET.qrels, RUNS)
 
 
 def test_the_bootstrap_covers_the_mean_of_hits_as_the_binomial_says():
@@ -45,14 +51,12 @@ def test_the_bootstrap_covers_the_mean_of_hits_as_the_binomial_says():
 
 
 def test_the_paired_t_test_on_students_own_data():
-    """Student 1908, "The Probable Error of a Mean": hours of sleep with two drugs; t = 4.0621, p = 0.00283 (R)."""
-    a = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
-    b = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
-    found = paired_difference(a, b)
+    """t = 4.0621, p = 0.00283 (R)."""
+    found = paired_difference(*SLEEP)
     assert found.mean == pytest.approx(1.58)
     assert found.margin == pytest.approx((2.459886 - 0.7001142) / 2, abs=1e-6)
     assert found.p == pytest.approx(0.00283289, abs=1e-7)
-    assert paired_difference(b, a).mean == pytest.approx(-1.58)
+    assert paired_difference(*SLEEP[::-1]).mean == pytest.approx(-1.58)
 
 
 @pytest.mark.parametrize("seeds", [3, 5])
@@ -107,12 +111,10 @@ def test_too_few_queries_tell_nothing(count):
 
 def test_several_pairs_widen_the_interval_by_hand():
     """Student's data as one of ten pairs: p is 0.0283, and the interval that of 99.5 % of the t with 9 degrees (R)."""
-    a = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
-    b = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
-    found = paired_difference(a, b, pairs=10)
+    found = paired_difference(*SLEEP, pairs=10)
     assert found.p == pytest.approx(0.0283289, abs=1e-6)
     assert found.margin == pytest.approx(3.689662 * 1.229995 / 10**0.5, abs=1e-5)
-    assert paired_difference(a, b, pairs=1000).p == 1
+    assert paired_difference(*SLEEP, pairs=1000).p == 1
 
 
 @given(
@@ -135,8 +137,7 @@ def repeated(times):
     """The results when each query is asked several times."""
     runs = {name: {f"{q}{i}": found for q, found in run.items() for i in range(times)} for name, run in RUNS.items()}
     qrels = {f"{q}{i}": judged for q, judged in EVAL_SET.qrels.items() for i in range(times)}
-    per_query = {name: score_queries(qrels, run) for name, run in runs.items()}
-    return {name: {"metrics": average(values), "per_query": values} for name, values in per_query.items()}
+    return results_of(qrels, runs)
 
 
 def test_the_tables():
@@ -165,20 +166,13 @@ def test_recall_curves_are_the_measures():
 
 
 def test_outcomes_and_losses_query_by_query():
-    assert tables.outcomes_table(RESULTS, "neg10").loc["neg10 against raw"].to_dict() == {
-        "wins": 2,
-        "ties": 1,
-        "losses": 1,
+    assert tables.outcomes_table(RESULTS, "neg10").to_dict("index") == {
+        "neg10 against raw": {"wins": 2, "ties": 1, "losses": 1}
     }
     assert tables.first_ranks(EVAL_SET, RUNS["raw"]) == {"q0": 2, "q1": 1, "q2": 3, "q3": DEPTH + 1}
-    [loss] = tables.losses_table(EVAL_SET, RUNS, "neg10", "raw").to_dict("records")
-    assert loss == {
-        "query": "query 1",
-        "wanted": "passage 1",
-        "neg10 found first": "passage 0",
-        "rank with raw": 1,
-        "rank with neg10": "2",
-    }
+    losses = tables.losses_table(EVAL_SET, RUNS, "neg10", "raw")
+    assert list(losses) == ["query", "wanted", "neg10 found first", "rank with raw", "rank with neg10"]
+    assert losses.values.tolist() == [["query 1", "passage 1", "passage 0", 1, "2"]]
     nothing = RUNS | {"neg10": RUNS["neg10"] | {"q1": {}}}
     assert tables.losses_table(EVAL_SET, nothing, "neg10", "raw").loc[0, "neg10 found first"] == "(nothing)"
 
@@ -241,8 +235,7 @@ def test_a_run_that_found_nothing_and_few_passages_are_rows_of_zeros_and_picture
     texts, corpus = ({f"{x}{i}": f"text {i}" for i in range(n)} for x, n in (("q", queries), ("d", passages)))
     eval_set = EvalSet(texts, corpus, {query_id: {"d0": 1} for query_id in texts})
     runs = {"bm25": {}, "raw": {query_id: {"d0": 0.5} for query_id in texts}}
-    per_query = {name: score_queries(eval_set.qrels, run) for name, run in runs.items()}
-    results = {name: {"metrics": average(values), "per_query": values} for name, values in per_query.items()}
+    results = results_of(eval_set.qrels, runs)
     assert tables.results_table(results).loc["bm25"].eq(0).all()
     assert tables.article_table(eval_set.qrels, runs).loc["bm25"].eq(0).all()
     assert tables.intervals_table(results).loc["bm25", "hit@1"].startswith("0.000 (")

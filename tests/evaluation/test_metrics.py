@@ -120,10 +120,6 @@ def test_ranks_are_those_of_trec_eval(run):
             assert found[query_id]["recip_rank"] == pytest.approx(1 / rank)
 
 
-def test_ties_rank_by_docid():
-    assert ranking({"d5": 0.5, "d6": 0.5, "a": 0.9, "d7": 0.5}) == ["a", "d7", "d6", "d5"]
-
-
 def test_files_say_the_same(tmp_path):
     write_run(tmp_path / "run.trec", RUN, "name")
     assert read_run(tmp_path / "run.trec") == {query_id: pytest.approx(scores) for query_id, scores in RUN.items()}
@@ -132,8 +128,6 @@ def test_files_say_the_same(tmp_path):
 
 
 def test_float32_scores_survive_the_file(tmp_path):
-    import numpy as np
-
     close = np.float32(0.7), np.nextafter(np.float32(0.7), np.float32(1))
     write_run(tmp_path / "run.trec", {"q": {"a": float(close[0]), "b": float(close[1])}}, "name")
     scores = read_run(tmp_path / "run.trec")["q"]

@@ -274,8 +274,9 @@ def test_a_file_that_is_no_result_is_left_out(series, capsys):
 def test_all_saved_runs_as_the_article_scores_them(models, monkeypatch):
     profile = models()
     monkeypatch.setattr(tables, "load_eval_set", lambda folder: EVAL_SET)
-    with pytest.raises(UserError, match="There are no results in .*; run notebooks 03 to 06 first"):
-        tables.article_report(profile)
+    for told in (tables.report, tables.article_report):
+        with pytest.raises(UserError, match="There are no results in .*; run notebooks 03 to 06 first"):
+            told(profile)
     for name in ("raw", "neg10"):
         save(name, profile)
     means = article_metrics(EVAL_SET.qrels, RUN)
@@ -283,13 +284,18 @@ def test_all_saved_runs_as_the_article_scores_them(models, monkeypatch):
     assert tables.article_report(profile).splitlines() == lines
 
 
+def saved_bm25(query, passage, profile):
+    pairs = [{"id": "q1", "query": query, "positive": [passage]}]
+    eval_set = save_eval_set(pairs, pairs, profile)
+    settings = bm25_settings(eval_set)
+    save_result("bm25", profile, settings, eval_set, bm25_run(eval_set, settings), {})
+    return eval_set
+
+
 def test_a_retriever_that_finds_nothing_is_a_row_of_zeros(models):
     """From the corpus through the files to all that reads them."""
     profile = models()
-    eval_set = save_eval_set([{"id": "q1", "query": "?", "positive": ["..."]}], [{"positive": ["..."]}], profile)
-    settings = bm25_settings(eval_set)
-    run = bm25_run(eval_set, settings)
-    save_result("bm25", profile, settings, eval_set, run, {})
+    eval_set = saved_bm25("?", "...", profile)
     results = comparable_results(profile, eval_set)
     assert load_runs(profile, results) == {"bm25": {}}
     assert set(tables.report(profile).splitlines()[-1].split()) == {"bm25", "BM25", "0.0000"}
@@ -298,12 +304,7 @@ def test_a_retriever_that_finds_nothing_is_a_row_of_zeros(models):
 
 def test_the_words_of_bm25_are_told_with_the_result(models):
     profile = models()
-    eval_set = save_eval_set(
-        [{"id": "q1", "query": "退货", "positive": ["退货要几天"]}], [{"positive": ["退货要几天"]}], profile
-    )
-    settings = bm25_settings(eval_set)
-    run = bm25_run(eval_set, settings)
-    save_result("bm25", profile, settings, eval_set, run, {})
+    saved_bm25("退货", "退货要几天", profile)
     assert "BM25 (character bigrams)" in tables.report(profile)
 
 
@@ -341,13 +342,6 @@ def test_a_picture_has_a_bar_for_each_value(models):
     axes = pictures.plot_results(comparable_results(profile, EVAL_SET))
     assert [len(bars) for bars in axes.containers] == [len(tables.COLUMNS)] * 2
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["raw", "neg10"]
-
-
-def test_no_results_is_one_sentence(make_profile, monkeypatch):
-    profile = make_profile()
-    monkeypatch.setattr(tables, "load_eval_set", lambda profile: EVAL_SET)
-    with pytest.raises(UserError, match="There are no results in .*; run notebooks 03 to 06 first"):
-        tables.report(profile)
 
 
 def test_excerpt():
