@@ -6,6 +6,7 @@ from pathlib import Path
 from helpers.base import MANIFEST, read_json, read_manifest, write_manifest
 
 GO_ON = "RESUME=1 goes on from the last whole checkpoint, if there is one"
+REMEDY = f"free some space, then {GO_ON}"
 
 
 def mark_whole(checkpoint: Path) -> None:

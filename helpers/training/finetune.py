@@ -21,58 +21,47 @@ from typing import NoReturn
 
 import torch
 import transformers
-from FlagEmbedding.finetune.embedder.encoder_only.base import (
-    BiEncoderOnlyEmbedderModel,
-    EncoderOnlyEmbedderDataArguments,
-    EncoderOnlyEmbedderModelArguments,
-    EncoderOnlyEmbedderRunner,
-    EncoderOnlyEmbedderTrainingArguments,
-)
+from FlagEmbedding.finetune.embedder.encoder_only import base
 from transformers import AutoTokenizer, HfArgumentParser, PreTrainedTokenizerBase, PrinterCallback
 
 from helpers.base import MANIFEST, UserError, load_profile, run_command, write_json, writing
 from helpers.encoding.models import loading
 from helpers.encoding.settings import LAST, EmbedderSettings, write_embedder
 from helpers.sampling import TrainingSet
-from helpers.training.card import write_card
-from helpers.training.checkpoints import GO_ON, remove_broken
+from helpers.training.checkpoints import GO_ON, REMEDY, remove_broken
 from helpers.training.curve import Progress
-from helpers.training.dataset import Collator, SetEpoch, TrainDataset
 from helpers.training.held_out import build_held_out, split_held_out
 from helpers.training.loss import MaskedLoss
+from helpers.training.publish import write_card
 from helpers.training.record import check_same, keep_alive, make_record, take_place
-from helpers.training.trainer import Trainer
+from helpers.training.trainer import Collator, SetEpoch, TrainDataset, Trainer
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass
-class Arguments(EncoderOnlyEmbedderTrainingArguments):
+class Arguments(base.EncoderOnlyEmbedderTrainingArguments):
     """FlagEmbedding's, and one more."""
 
     frozen_layers: int = field(default=0, metadata={"help": "The embeddings and the lowest n layers stay as they are."})
 
 
-def freeze(encoder: torch.nn.Module, layers: int) -> None:
-    """Take the embeddings and the lowest layers out of the training; none, where `layers` is 0."""
-    stack = next(part for part in encoder.modules() if isinstance(part, torch.nn.ModuleList))
-    for part in (encoder.get_submodule("embeddings"), *stack[:layers]) if layers else ():
-        part.requires_grad_(False)
-
-
-class Runner(EncoderOnlyEmbedderRunner):
+class Runner(base.EncoderOnlyEmbedderRunner):
     """FlagEmbedding's runner with this project's data set and trainer."""
 
     held_out = None
     lock = None  # of the model's folder, held by the first process to the end
 
-    def load_tokenizer_and_model(self) -> tuple[PreTrainedTokenizerBase, BiEncoderOnlyEmbedderModel]:
+    def load_tokenizer_and_model(self) -> tuple[PreTrainedTokenizerBase, base.BiEncoderOnlyEmbedderModel]:
         """Load the tokenizer, and the model in float32, whatever it is stored in; precision is autocast's."""
         with loading(Path(self.model_args.model_name_or_path)):
             tokenizer, model = super().load_tokenizer_and_model()
         args = self.training_args
         model.cross_entropy = MaskedLoss(args.world_size if args.negatives_cross_device else 1)
-        freeze(model.model, args.frozen_layers)
+        if args.frozen_layers:
+            layers = next(part for part in model.modules() if isinstance(part, torch.nn.ModuleList))
+            for part in (model.model.embeddings, *layers[: args.frozen_layers]):
+                part.requires_grad_(False)
         return tokenizer, model.float()
 
     def load_train_dataset(self) -> TrainDataset:
@@ -115,7 +104,6 @@ class Runner(EncoderOnlyEmbedderRunner):
             record = make_record(self.model_args.model_name_or_path, self.train_dataset.dataset.digest, args.world_size)
             if checkpoint:
                 check_same(folder, record)
-            folder.mkdir(parents=True, exist_ok=True)
             (folder / LAST).unlink(missing_ok=True)  # until it has ended, a model that goes on is not whole
             remove_broken(folder)
             write_json(folder / MANIFEST, record)
@@ -125,8 +113,7 @@ class Runner(EncoderOnlyEmbedderRunner):
             print(f"{began}, in process {os.getpid()}", flush=True)
         self.trainer.train(resume_from_checkpoint=checkpoint)
         if args.should_save:
-            written = writing(folder, f"free some space, then {GO_ON}")
-            with written, tempfile.TemporaryDirectory(prefix=".plain-", dir=folder) as plain:
+            with writing(folder, REMEDY), tempfile.TemporaryDirectory(prefix=".plain-", dir=folder) as plain:
                 self.trainer._save(plain)
                 AutoTokenizer.from_pretrained(self.model_args.model_name_or_path).save_pretrained(plain)  # as it began
                 if folder.parent == profile.output_dir:  # else the profile is not that of this training
@@ -158,7 +145,7 @@ def main() -> Runner:
     for number in STOPS:
         signal.signal(number, stop)
     quiet()
-    kinds = EncoderOnlyEmbedderModelArguments, EncoderOnlyEmbedderDataArguments, Arguments
+    kinds = base.EncoderOnlyEmbedderModelArguments, base.EncoderOnlyEmbedderDataArguments, Arguments
     model_args, data_args, training_args = HfArgumentParser(kinds).parse_args_into_dataclasses()
     training_args.log_level = "error"  # the trainer would turn the libraries' voices up again
     try:
@@ -181,17 +168,17 @@ def leave(main: Callable[[], object]) -> NoReturn:
     Python's lock, for which such a thread may be waiting for ever. So what `main` returns, or the frames of what it
     raises, are held to the end.
     """
+    held: list[object] = []
+    status = 0
     try:
-        held = run_command(main)  # noqa: F841
-        _end(0)
+        held.append(run_command(main))
     except SystemExit as error:
-        _end(int(error.code or 0))
-    except BaseException:
+        held.append(error)
+        status = int(error.code or 0)
+    except BaseException as error:
+        held.append(error)
         traceback.print_exc()
-        _end(1)
-
-
-def _end(status: int) -> NoReturn:
+        status = 1
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

@@ -5,6 +5,7 @@ import signal
 import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import TextIO
 
 from helpers.training.checkpoints import GO_ON
 
@@ -25,8 +26,11 @@ class Log:
 
     def shown(self, line: str) -> str:
         """Return what to show once `line` has come in."""
+        told = self.told  # by a process itself; the others were ended since the first one failed
         if match := FAILED.search(line):
-            return self._failure(int(match[1]), int(match[2]))
+            code, self.told, self.status = int(match[1]), True, 2 if told else 1
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+            return "" if told else f"error: Process {match[2]} of the training {how}; {GO_ON}.\n"
         if self.over or NOTICE.match(line):
             return ""
         if line.startswith("Traceback (most recent call last)"):
@@ -37,16 +41,9 @@ class Log:
             self.status = self.status or 1
             return ""
         held, self.held = self.held, ""
-        error, again = line.startswith("error: "), self.told
-        self.told = error or again
-        return held if error and again else held + line  # the others were ended since the first one failed
-
-    def _failure(self, code: int, rank: int) -> str:
-        """Return the sentence about the process that failed first, unless it has said one itself."""
-        told, self.told = self.told, True
-        self.status = 2 if told else 1
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-        return "" if told else f"error: Process {rank} of the training {how}; {GO_ON}.\n"
+        error = line.startswith("error: ")
+        self.told = error or told
+        return held if error and told else held + line
 
 
 def keep_log(path: Path) -> int:
@@ -56,15 +53,14 @@ def keep_log(path: Path) -> int:
     refused leaves it alone.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for torchrun; what it says then is to be kept
-    log, outs = Log(), [sys.stdout]
+    log, files = Log(), list[TextIO]()
     with ExitStack() as stack:
         for line in sys.stdin:
             text = log.shown(line)
-            if len(outs) == 1 and (began := BEGAN.match(text)):
+            if not files and (began := BEGAN.match(text)):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                outs.append(stack.enter_context(path.open("w" if began[0] == "begins" else "a", encoding="utf8")))
-            for out in outs:
-                shown_as_error = text.startswith("error: ") and out is sys.stdout
+                files.append(stack.enter_context(path.open("w" if began[0] == "begins" else "a", encoding="utf8")))
+            for out in (sys.stderr if text.startswith("error: ") else sys.stdout, *files):
                 with suppress(OSError):  # neither a full disk nor a closed terminal may silence the other
-                    print(text, end="", flush=True, file=sys.stderr if shown_as_error else out)
+                    print(text, end="", flush=True, file=out)
     return log.status

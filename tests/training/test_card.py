@@ -13,9 +13,8 @@ from helpers.base.profile import load_profile
 from helpers.encoding.settings import read_embedder
 from helpers.evaluation.results import save_result
 from helpers.sampling.eval_set import EvalSet
-from helpers.training.card import write_card
 from helpers.training.curve import loss_file
-from helpers.training.publish import publish
+from helpers.training.publish import publish, write_card
 
 FLAGS = {
     "query_max_len": 24,
@@ -34,7 +33,7 @@ FLAGS = {
 @pytest.fixture
 def trained(make_profile, tiny_embedder, tmp_path, monkeypatch):
     """A finished model as a training leaves it."""
-    monkeypatch.setattr("helpers.training.card.ROOT", tmp_path)
+    monkeypatch.setattr("helpers.training.publish.ROOT", tmp_path)
     profile = make_profile(BASE_MODEL="someone/tiny-bert", BASE_LAYERS=0, INSTRUCTION="ask: ")
     folder = profile.tuned_model("neg10")
     folder.parent.mkdir(parents=True)

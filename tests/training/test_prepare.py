@@ -19,8 +19,7 @@ from helpers.encoding.settings import EmbedderSettings, write_embedder
 from helpers.sampling.eval_set import EVAL_MANIFEST, save_eval_set
 from helpers.sampling.training_set import TrainingSet
 from helpers.training.checkpoints import mark_whole
-from helpers.training.plan import activation_bytes, make_plan
-from helpers.training.prepare import check_machine, hold_out, prepare
+from helpers.training.prepare import activation_bytes, check_machine, hold_out, make_plan, prepare
 from helpers.training.record import check_place, make_record, take_place
 
 SETTINGS = {"BASE_LAYERS": 0, "INSTRUCTION": "ask: "}
