@@ -16,17 +16,14 @@ from helpers.encoding.settings import is_embedder
 from helpers.training.checkpoints import GO_ON, REMEDY, last_whole
 from helpers.training.record import is_running
 
-
-def loss_file(folder: Path) -> Path:
-    """The points of a training's curve: one JSON object a line, `step` with `loss` and more, or with `ndcg@10`."""
-    return folder / "loss.jsonl"
+POINTS = "loss.jsonl"  # beside the model: one JSON object a line, `step` with `loss` and more, or with `ndcg@10`
 
 
 def read_points(folder: Path) -> list[dict]:
     """Return the points of a model's curve by step; none if the training has not come to one."""
     points = []
     with suppress(OSError, ValueError):  # none yet, or a full disk has cut the last one
-        for line in loss_file(folder).read_text(encoding="utf8").splitlines():
+        for line in (folder / POINTS).read_text(encoding="utf8").splitlines():
             points.append(json.loads(line))
     return points
 
@@ -44,7 +41,7 @@ class Progress(TrainerCallback):
             state.best_model_checkpoint = str(self.folder / f"checkpoint-{state.best_global_step}")
         self.since, self.step = time.perf_counter(), state.global_step
         if state.is_world_process_zero:
-            write_jsonl(loss_file(self.folder), [p for p in read_points(self.folder) if p["step"] <= state.global_step])
+            write_jsonl(self.folder / POINTS, [p for p in read_points(self.folder) if p["step"] <= state.global_step])
 
     def on_step_end(self, args, state, control, **kwargs):
         """Log and score the end of the training even where it falls between two `logging_steps` or `eval_steps`."""
@@ -73,7 +70,7 @@ class Progress(TrainerCallback):
         self.since, self.step = time.perf_counter(), state.global_step  # scoring is no training time
         if state.is_world_process_zero:
             step, steps = state.global_step, state.max_steps
-            with writing(self.folder, REMEDY), loss_file(self.folder).open("a", encoding="utf8") as file:
+            with writing(self.folder, REMEDY), (self.folder / POINTS).open("a", encoding="utf8") as file:
                 file.write(json.dumps({"step": step, "of": steps, **point}) + "\n")
             print(f"step {step:{len(str(steps))}}/{steps}   {text}", flush=True)
 

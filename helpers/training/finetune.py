@@ -1,10 +1,9 @@
 """FlagEmbedding's trainer, as the scripts start it: `torchrun ... -m helpers.training.finetune FLAGS`.
 
 The flags, the model, the data set and the loss are those of `FlagEmbedding.finetune.embedder.encoder_only.base`, and
-where nothing is left to chance so are the weights. What is added, in `helpers/training/`: draws that depend on seed,
-epoch and row alone; checkpoints that are whole, and `--resume_from_checkpoint` that restores them; `--sub_batch_size`
-caches gradients; `--eval_strategy steps` scores held-out training queries; a log for people. The finished model is one
-that sentence-transformers loads.
+where nothing is left to chance so are the weights. `--resume_from_checkpoint` restores what a checkpoint has,
+`--sub_batch_size` caches gradients, `--eval_strategy steps` scores held-out training queries, the log is for people,
+and the finished model is one that sentence-transformers loads.
 """
 
 import logging
@@ -69,11 +68,11 @@ class Runner(base.EncoderOnlyEmbedderRunner):
         args, seed = self.data_args, self.training_args.seed
         if len(args.train_data) != 1:
             raise UserError(f"--train_data {' '.join(args.train_data)}: give one file.")
+        self.instructions = args.query_instruction_for_retrieval or "", args.passage_instruction_for_retrieval or ""
         rows = TrainingSet(Path(args.train_data[0]))
         if self.training_args.eval_strategy != "no":
             rows, held = split_held_out(rows, seed)
-            texts = args.query_instruction_for_retrieval or "", args.passage_instruction_for_retrieval or ""
-            self.held_out = build_held_out(rows, held, *texts)
+            self.held_out = build_held_out(rows, held, *self.instructions)
         return TrainDataset(rows, args, seed)
 
     def load_data_collator(self) -> Collator:
@@ -83,15 +82,9 @@ class Runner(base.EncoderOnlyEmbedderRunner):
     def load_trainer(self) -> Trainer:
         """Build the trainer, with lines for people in the place of printed dictionaries."""
         args = self.training_args
-        trainer = Trainer(
-            model=self.model,
-            args=args,
-            train_dataset=self.train_dataset,
-            eval_dataset=self.held_out,
-            data_collator=self.data_collator,
-            processing_class=self.tokenizer,
-            callbacks=[SetEpoch(), Progress(Path(args.output_dir), args.per_device_train_batch_size * args.world_size)],
-        )
+        data = self.data_collator, self.train_dataset, self.held_out
+        callbacks = [SetEpoch(), Progress(Path(args.output_dir), args.per_device_train_batch_size * args.world_size)]
+        trainer = Trainer(self.model, args, *data, processing_class=self.tokenizer, callbacks=callbacks)
         trainer.remove_callback(PrinterCallback)
         return trainer
 
@@ -118,10 +111,9 @@ class Runner(base.EncoderOnlyEmbedderRunner):
                 AutoTokenizer.from_pretrained(self.model_args.model_name_or_path).save_pretrained(plain)  # as it began
                 if folder.parent == profile.output_dir:  # else the profile is not that of this training
                     write_card(folder, profile, vars(self.model_args) | vars(self.data_args) | vars(args))
-                data, pooling = self.data_args, args.sentence_pooling_method
-                texts = data.query_instruction_for_retrieval or "", data.passage_instruction_for_retrieval or ""
-                lengths = data.query_max_len, data.passage_max_len
-                write_embedder(Path(plain), folder, EmbedderSettings(folder.name, folder, pooling, *texts, *lengths))
+                fed = *self.instructions, self.data_args.query_max_len, self.data_args.passage_max_len
+                settings = EmbedderSettings(folder.name, folder, args.sentence_pooling_method, *fed)
+                write_embedder(Path(plain), folder, settings)
             print(f"finished: {folder}", flush=True)
         self.trainer.accelerator.wait_for_everyone()  # who leaves while another writes breaks its connections
 
@@ -168,20 +160,18 @@ def leave(main: Callable[[], object]) -> NoReturn:
     Python's lock, for which such a thread may be waiting for ever. So what `main` returns, or the frames of what it
     raises, are held to the end.
     """
-    held: list[object] = []
-    status = 0
     try:
-        held.append(run_command(main))
-    except SystemExit as error:
-        held.append(error)
-        status = int(error.code or 0)
-    except BaseException as error:
-        held.append(error)
-        traceback.print_exc()
-        status = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+        held = run_command(main)  # noqa: F841
+    finally:
+        error, status = sys.exception(), 0
+        if isinstance(error, SystemExit):
+            status = int(error.code or 0)
+        elif error:
+            traceback.print_exception(error)
+            status = 1
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 if __name__ == "__main__":

@@ -41,9 +41,8 @@ class Log:
             self.status = self.status or 1
             return ""
         held, self.held = self.held, ""
-        error = line.startswith("error: ")
-        self.told = error or told
-        return held if error and told else held + line
+        self.told = told or line.startswith("error: ")
+        return held if told and line.startswith("error: ") else held + line
 
 
 def keep_log(path: Path) -> int:

@@ -16,13 +16,14 @@ from helpers.base import HUB_ID, MANIFEST, ROOT, Profile, UserError, how_to_trai
 from helpers.encoding import training_profile
 from helpers.encoding.models import PACKAGED
 from helpers.encoding.settings import is_embedder
-from helpers.training.curve import read_points
+from helpers.training.curve import POINTS, read_points
 from helpers.training.record import flags
 
 MINED = "mined negatives, and random ones where these are too few,"
 NEGATIVES = {"hard": MINED, "taught": "negatives scored by a teacher", "ready_made": "random negatives"}
 BODY = Path(__file__).with_name("card.md")
-LEFT_OUT = ["checkpoint-*", MANIFEST, "loss.jsonl", ".*"]  # of the training, not of the model
+TAGS, TASK = ["sentence-transformers", "feature-extraction", "retrieval"], "sentence-similarity"
+LEFT_OUT = ["checkpoint-*", MANIFEST, POINTS, ".*"]  # of the training, not of the model
 
 
 def write_card(folder: Path, profile: Profile, values: dict[str, Any]) -> None:
@@ -33,13 +34,8 @@ def write_card(folder: Path, profile: Profile, values: dict[str, Any]) -> None:
     profile = training_profile(profile, name)
     losses = [point for point in read_points(folder) if "loss" in point]
     on_hub = HUB_ID.fullmatch(profile.base_model) and not Path(profile.base_model).exists()
-    header = ModelCardData(
-        library_name="sentence-transformers",
-        pipeline_tag="sentence-similarity",
-        tags=["sentence-transformers", "feature-extraction", "retrieval"],
-        base_model=profile.base_model if on_hub and profile.base_model not in PACKAGED else None,
-        model_name=folder.name,
-    )
+    base = profile.base_model if on_hub and profile.base_model not in PACKAGED else None
+    header = ModelCardData(base_model=base, library_name=TAGS[0], pipeline_tag=TASK, tags=TAGS, model_name=folder.name)
     source = profile.dataset_path.name if profile.dataset_path else profile.dataset
     text = BODY.read_text(encoding="utf8").format(
         **values,
