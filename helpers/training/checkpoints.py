@@ -21,8 +21,8 @@ def is_whole(checkpoint: Path) -> bool:
 
 def last_whole(folder: Path) -> Path | None:
     """Return the whole checkpoint with the most steps in a model's folder, or None."""
-    steps = {int(path.name.removeprefix("checkpoint-")): path for path in folder.glob("checkpoint-*") if is_whole(path)}
-    return steps[max(steps)] if steps else None
+    whole = filter(is_whole, folder.glob("checkpoint-*"))
+    return max(whole, key=lambda path: int(path.name.removeprefix("checkpoint-")), default=None)
 
 
 def remove_broken(folder: Path) -> None:

@@ -43,11 +43,10 @@ def write_card(folder: Path, profile: Profile, values: dict[str, Any]) -> None:
         base=profile.base_name,
         source=source + (f", revision {profile.dataset_revision}" if profile.dataset_revision else ""),
         instruction=values["query_instruction_for_retrieval"] or "",
-        file=data.name,
+        data=data,
         negatives=NEGATIVES.get(name, f"{name.removeprefix('neg')} random negatives a query"),
-        digest=made_from["training set"][:16],
         others=values["train_group_size"] - 1,
-        processes=made_from["processes"],
+        made_from=made_from,
         loss="{loss:.4f} at step {step}".format(**losses[-1]) if losses else "-",
         command=_command(flags(record["flags"]), made_from["processes"]),
     )

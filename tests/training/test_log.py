@@ -18,7 +18,7 @@ from helpers.base.profile import ROOT
 from helpers.training import curve
 from helpers.training.checkpoints import GO_ON
 from helpers.training.curve import POINTS, follow, plot_points
-from helpers.training.log import Log, keep_log
+from helpers.training.log import for_people, keep_log
 from helpers.training.record import check_place, check_same, flags, is_running, make_record
 
 AGENT = [
@@ -40,8 +40,8 @@ def no_flags(monkeypatch):
 
 
 def shown(lines):
-    log = Log()
-    return "".join(log.shown(line) for line in lines).splitlines(keepends=True), log.status
+    texts, statuses = zip(*for_people(lines), strict=True)
+    return "".join(texts).splitlines(keepends=True), statuses[-1]
 
 
 def test_the_log_keeps_what_is_for_people():
