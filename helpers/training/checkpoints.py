@@ -6,6 +6,7 @@ from pathlib import Path
 from helpers.base import MANIFEST, read_json, read_manifest, write_manifest
 
 GO_ON = "RESUME=1 goes on from the last whole checkpoint, if there is one"
+REMEDY = f"free some space, then {GO_ON}"
 
 
 def mark_whole(checkpoint: Path) -> None:
@@ -20,8 +21,8 @@ def is_whole(checkpoint: Path) -> bool:
 
 def last_whole(folder: Path) -> Path | None:
     """Return the whole checkpoint with the most steps in a model's folder, or None."""
-    steps = {int(path.name.removeprefix("checkpoint-")): path for path in folder.glob("checkpoint-*") if is_whole(path)}
-    return steps[max(steps)] if steps else None
+    whole = filter(is_whole, folder.glob("checkpoint-*"))
+    return max(whole, key=lambda path: int(path.name.removeprefix("checkpoint-")), default=None)
 
 
 def remove_broken(folder: Path) -> None:

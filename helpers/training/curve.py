@@ -13,20 +13,17 @@ from helpers.base import MANIFEST, Profile, UserError, how_to_train, load_profil
 from helpers.base.files import write_jsonl, writing
 from helpers.encoding import training_profile
 from helpers.encoding.settings import is_embedder
-from helpers.training.checkpoints import GO_ON, last_whole
+from helpers.training.checkpoints import GO_ON, REMEDY, last_whole
 from helpers.training.record import is_running
 
-
-def loss_file(folder: Path) -> Path:
-    """The points of a training's curve: one JSON object a line, `step` with `loss` and more, or with `ndcg@10`."""
-    return folder / "loss.jsonl"
+POINTS = "loss.jsonl"  # beside the model: one JSON object a line, `step` with `loss` and more, or with `ndcg@10`
 
 
 def read_points(folder: Path) -> list[dict]:
     """Return the points of a model's curve by step; none if the training has not come to one."""
     points = []
     with suppress(OSError, ValueError):  # none yet, or a full disk has cut the last one
-        for line in loss_file(folder).read_text(encoding="utf8").splitlines():
+        for line in (folder / POINTS).read_text(encoding="utf8").splitlines():
             points.append(json.loads(line))
     return points
 
@@ -44,7 +41,7 @@ class Progress(TrainerCallback):
             state.best_model_checkpoint = str(self.folder / f"checkpoint-{state.best_global_step}")
         self.since, self.step = time.perf_counter(), state.global_step
         if state.is_world_process_zero:
-            write_jsonl(loss_file(self.folder), [p for p in read_points(self.folder) if p["step"] <= state.global_step])
+            write_jsonl(self.folder / POINTS, [p for p in read_points(self.folder) if p["step"] <= state.global_step])
 
     def on_step_end(self, args, state, control, **kwargs):
         """Log and score the end of the training even where it falls between two `logging_steps` or `eval_steps`."""
@@ -64,17 +61,16 @@ class Progress(TrainerCallback):
             seconds = (time.perf_counter() - self.since) / (state.global_step - self.step)  # a step
             speed, left = self.batch / seconds, tqdm.format_interval(seconds * (state.max_steps - state.global_step))
             point = {"loss": loss, "learning_rate": rate, "examples_per_second": round(speed, 2)}
-            self._tell(state, point, f"loss {loss:.4f}   lr {rate:.1e}   {speed:.1f} examples/s   {left} left")
+            text = f"loss {loss:.4f}   lr {rate:.1e}   {speed:.1f} examples/s   {left} left"
         elif "eval_ndcg@10" in logs:
-            score = logs["eval_ndcg@10"]
-            self._tell(state, {"ndcg@10": score}, f"held-out nDCG@10 {score:.4f}")
+            point = {"ndcg@10": logs["eval_ndcg@10"]}
+            text = f"held-out nDCG@10 {point['ndcg@10']:.4f}"
+        else:
+            return  # a summary at the end
         self.since, self.step = time.perf_counter(), state.global_step  # scoring is no training time
-
-    def _tell(self, state, point: dict[str, float], text: str) -> None:
-        step, steps = state.global_step, state.max_steps
         if state.is_world_process_zero:
-            path, remedy = loss_file(self.folder), f"free some space, then {GO_ON}"
-            with writing(self.folder, remedy), path.open("a", encoding="utf8") as file:
+            step, steps = state.global_step, state.max_steps
+            with writing(self.folder, REMEDY), (self.folder / POINTS).open("a", encoding="utf8") as file:
                 file.write(json.dumps({"step": step, "of": steps, **point}) + "\n")
             print(f"step {step:{len(str(steps))}}/{steps}   {text}", flush=True)
 
@@ -113,15 +109,14 @@ def plot_points(points: list[dict], title: str):
     figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
     losses = [(point["step"], point["loss"]) for point in points if "loss" in point]
     scores = [(point["step"], point["ndcg@10"]) for point in points if "ndcg@10" in point]
-    if losses:
-        axes.plot(*zip(*losses, strict=True), marker=".", color="C0")
+    axes.plot(*zip(*losses, strict=True), marker=".", color="C0")
     if scores:
         right = axes.twinx()
         right.plot(*zip(*scores, strict=True), marker="s", color="C1")
         right.set_ylabel("held-out nDCG@10", color="C1")
         right.set_ylim(0, max(score for _, score in scores) * 1.1 or 1)
-    steps = points[-1]["of"] if points else 1
-    axes.set(xlabel="step", xlim=(0, steps), title=f"{title}: step {points[-1]['step'] if points else 0} of {steps}")
+    last = points[-1] if points else {"step": 0, "of": 1}
+    axes.set(xlabel="step", xlim=(0, last["of"]), title=f"{title}: step {last['step']} of {last['of']}")
     axes.set_ylabel("loss", color="C0")
     plt.close(figure)
     return figure

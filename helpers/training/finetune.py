@@ -1,10 +1,9 @@
 """FlagEmbedding's trainer, as the scripts start it: `torchrun ... -m helpers.training.finetune FLAGS`.
 
 The flags, the model, the data set and the loss are those of `FlagEmbedding.finetune.embedder.encoder_only.base`, and
-where nothing is left to chance so are the weights. What is added, in `helpers/training/`: draws that depend on seed,
-epoch and row alone; checkpoints that are whole, and `--resume_from_checkpoint` that restores them; `--sub_batch_size`
-caches gradients; `--eval_strategy steps` scores held-out training queries; a log for people. The finished model is one
-that sentence-transformers loads.
+where nothing is left to chance so are the weights. `--resume_from_checkpoint` restores what a checkpoint has,
+`--sub_batch_size` caches gradients, `--eval_strategy steps` scores held-out training queries, the log is for people,
+and the finished model is one that sentence-transformers loads.
 """
 
 import logging
@@ -21,58 +20,47 @@ from typing import NoReturn
 
 import torch
 import transformers
-from FlagEmbedding.finetune.embedder.encoder_only.base import (
-    BiEncoderOnlyEmbedderModel,
-    EncoderOnlyEmbedderDataArguments,
-    EncoderOnlyEmbedderModelArguments,
-    EncoderOnlyEmbedderRunner,
-    EncoderOnlyEmbedderTrainingArguments,
-)
+from FlagEmbedding.finetune.embedder.encoder_only import base
 from transformers import AutoTokenizer, HfArgumentParser, PreTrainedTokenizerBase, PrinterCallback
 
 from helpers.base import MANIFEST, UserError, load_profile, run_command, write_json, writing
 from helpers.encoding.models import loading
 from helpers.encoding.settings import LAST, EmbedderSettings, write_embedder
 from helpers.sampling import TrainingSet
-from helpers.training.card import write_card
-from helpers.training.checkpoints import GO_ON, remove_broken
+from helpers.training.checkpoints import GO_ON, REMEDY, remove_broken
 from helpers.training.curve import Progress
-from helpers.training.dataset import Collator, SetEpoch, TrainDataset
 from helpers.training.held_out import build_held_out, split_held_out
 from helpers.training.loss import MaskedLoss
+from helpers.training.publish import write_card
 from helpers.training.record import check_same, keep_alive, make_record, take_place
-from helpers.training.trainer import Trainer
+from helpers.training.trainer import Collator, SetEpoch, TrainDataset, Trainer
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass
-class Arguments(EncoderOnlyEmbedderTrainingArguments):
+class Arguments(base.EncoderOnlyEmbedderTrainingArguments):
     """FlagEmbedding's, and one more."""
 
     frozen_layers: int = field(default=0, metadata={"help": "The embeddings and the lowest n layers stay as they are."})
 
 
-def freeze(encoder: torch.nn.Module, layers: int) -> None:
-    """Take the embeddings and the lowest layers out of the training; none, where `layers` is 0."""
-    stack = next(part for part in encoder.modules() if isinstance(part, torch.nn.ModuleList))
-    for part in (encoder.get_submodule("embeddings"), *stack[:layers]) if layers else ():
-        part.requires_grad_(False)
-
-
-class Runner(EncoderOnlyEmbedderRunner):
+class Runner(base.EncoderOnlyEmbedderRunner):
     """FlagEmbedding's runner with this project's data set and trainer."""
 
     held_out = None
     lock = None  # of the model's folder, held by the first process to the end
 
-    def load_tokenizer_and_model(self) -> tuple[PreTrainedTokenizerBase, BiEncoderOnlyEmbedderModel]:
+    def load_tokenizer_and_model(self) -> tuple[PreTrainedTokenizerBase, base.BiEncoderOnlyEmbedderModel]:
         """Load the tokenizer, and the model in float32, whatever it is stored in; precision is autocast's."""
         with loading(Path(self.model_args.model_name_or_path)):
             tokenizer, model = super().load_tokenizer_and_model()
         args = self.training_args
         model.cross_entropy = MaskedLoss(args.world_size if args.negatives_cross_device else 1)
-        freeze(model.model, args.frozen_layers)
+        if args.frozen_layers:
+            layers = next(part for part in model.modules() if isinstance(part, torch.nn.ModuleList))
+            for part in (model.model.embeddings, *layers[: args.frozen_layers]):
+                part.requires_grad_(False)
         return tokenizer, model.float()
 
     def load_train_dataset(self) -> TrainDataset:
@@ -80,11 +68,11 @@ class Runner(EncoderOnlyEmbedderRunner):
         args, seed = self.data_args, self.training_args.seed
         if len(args.train_data) != 1:
             raise UserError(f"--train_data {' '.join(args.train_data)}: give one file.")
+        self.instructions = args.query_instruction_for_retrieval or "", args.passage_instruction_for_retrieval or ""
         rows = TrainingSet(Path(args.train_data[0]))
         if self.training_args.eval_strategy != "no":
             rows, held = split_held_out(rows, seed)
-            texts = args.query_instruction_for_retrieval or "", args.passage_instruction_for_retrieval or ""
-            self.held_out = build_held_out(rows, held, *texts)
+            self.held_out = build_held_out(rows, held, *self.instructions)
         return TrainDataset(rows, args, seed)
 
     def load_data_collator(self) -> Collator:
@@ -94,15 +82,9 @@ class Runner(EncoderOnlyEmbedderRunner):
     def load_trainer(self) -> Trainer:
         """Build the trainer, with lines for people in the place of printed dictionaries."""
         args = self.training_args
-        trainer = Trainer(
-            model=self.model,
-            args=args,
-            train_dataset=self.train_dataset,
-            eval_dataset=self.held_out,
-            data_collator=self.data_collator,
-            processing_class=self.tokenizer,
-            callbacks=[SetEpoch(), Progress(Path(args.output_dir), args.per_device_train_batch_size * args.world_size)],
-        )
+        data = self.data_collator, self.train_dataset, self.held_out
+        callbacks = [SetEpoch(), Progress(Path(args.output_dir), args.per_device_train_batch_size * args.world_size)]
+        trainer = Trainer(self.model, args, *data, processing_class=self.tokenizer, callbacks=callbacks)
         trainer.remove_callback(PrinterCallback)
         return trainer
 
@@ -115,7 +97,6 @@ class Runner(EncoderOnlyEmbedderRunner):
             record = make_record(self.model_args.model_name_or_path, self.train_dataset.dataset.digest, args.world_size)
             if checkpoint:
                 check_same(folder, record)
-            folder.mkdir(parents=True, exist_ok=True)
             (folder / LAST).unlink(missing_ok=True)  # until it has ended, a model that goes on is not whole
             remove_broken(folder)
             write_json(folder / MANIFEST, record)
@@ -125,16 +106,14 @@ class Runner(EncoderOnlyEmbedderRunner):
             print(f"{began}, in process {os.getpid()}", flush=True)
         self.trainer.train(resume_from_checkpoint=checkpoint)
         if args.should_save:
-            written = writing(folder, f"free some space, then {GO_ON}")
-            with written, tempfile.TemporaryDirectory(prefix=".plain-", dir=folder) as plain:
+            with writing(folder, REMEDY), tempfile.TemporaryDirectory(prefix=".plain-", dir=folder) as plain:
                 self.trainer._save(plain)
                 AutoTokenizer.from_pretrained(self.model_args.model_name_or_path).save_pretrained(plain)  # as it began
                 if folder.parent == profile.output_dir:  # else the profile is not that of this training
                     write_card(folder, profile, vars(self.model_args) | vars(self.data_args) | vars(args))
-                data, pooling = self.data_args, args.sentence_pooling_method
-                texts = data.query_instruction_for_retrieval or "", data.passage_instruction_for_retrieval or ""
-                lengths = data.query_max_len, data.passage_max_len
-                write_embedder(Path(plain), folder, EmbedderSettings(folder.name, folder, pooling, *texts, *lengths))
+                fed = *self.instructions, self.data_args.query_max_len, self.data_args.passage_max_len
+                settings = EmbedderSettings(folder.name, folder, args.sentence_pooling_method, *fed)
+                write_embedder(Path(plain), folder, settings)
             print(f"finished: {folder}", flush=True)
         self.trainer.accelerator.wait_for_everyone()  # who leaves while another writes breaks its connections
 
@@ -158,7 +137,7 @@ def main() -> Runner:
     for number in STOPS:
         signal.signal(number, stop)
     quiet()
-    kinds = EncoderOnlyEmbedderModelArguments, EncoderOnlyEmbedderDataArguments, Arguments
+    kinds = base.EncoderOnlyEmbedderModelArguments, base.EncoderOnlyEmbedderDataArguments, Arguments
     model_args, data_args, training_args = HfArgumentParser(kinds).parse_args_into_dataclasses()
     training_args.log_level = "error"  # the trainer would turn the libraries' voices up again
     try:
@@ -183,18 +162,16 @@ def leave(main: Callable[[], object]) -> NoReturn:
     """
     try:
         held = run_command(main)  # noqa: F841
-        _end(0)
-    except SystemExit as error:
-        _end(int(error.code or 0))
-    except BaseException:
-        traceback.print_exc()
-        _end(1)
-
-
-def _end(status: int) -> NoReturn:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    finally:
+        error, status = sys.exception(), 0
+        if isinstance(error, SystemExit):
+            status = int(error.code or 0)
+        elif error:
+            traceback.print_exception(error)
+            status = 1
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 if __name__ == "__main__":

@@ -36,9 +36,9 @@ def cached_backward(
     state, states = torch.get_rng_state(), get_device_states(*chunks[0].values())
     with torch.no_grad(), precision():
         vectors = [_vectors(model, chunk) for chunk in chunks]
-
     for leaf in chain.from_iterable(vectors):
         leaf.requires_grad_()
+
     targets = None
     if teacher_scores is not None:
         texts = sum(len(chunk["input_ids"]) for chunk in queries)

@@ -1,10 +1,10 @@
 """A slice of the training queries that is not trained on, to score checkpoints with."""
 
 from collections.abc import Collection, Iterable
-from itertools import chain
 
 from helpers.sampling import EvalSet, TrainingSet, sample_negatives, text_id
 from helpers.sampling.split import connected, held_rows
+from helpers.sampling.texts import distinct
 
 QUERIES = 128  # at most, and at most a tenth of the training queries
 CORPUS = 1000  # passages to find theirs among
@@ -22,19 +22,19 @@ def split_held_out(rows: TrainingSet, seed: int) -> tuple[TrainingSet, TrainingS
     kept = [row for row in range(len(rows)) if row not in held]
     aside = {passage for row in held for passage in ids[row][1]}
     missing = {row: n for row in kept if (n := sum(passage in aside for passage in rows.ids(row)[2]))}
+    if not missing:
+        return rows.chosen(kept, {}), rows.chosen(sorted(held), {})
     pool: dict[int, tuple[int, int]] = {}  # passage -> the first row that has it, and which of its positives it is
     for row in kept:
         for place, passage in enumerate(ids[row][1]):
             pool.setdefault(passage, (row, place))
     places = list(pool.values())
     taken = (  # a query is never its own negative
-        [*pool.keys() & {ids[row][0]}, *ids[row][1], *(p for p in rows.ids(row)[2] if p not in aside)]
-        for row in kept
-        if missing
+        [*pool.keys() & {ids[row][0]}, *ids[row][1], *(p for p in rows.ids(row)[2] if p not in aside)] for row in kept
     )
-    negatives = sample_negatives(taken, list(pool), max(missing.values(), default=0), seed)
+    negatives = sample_negatives(taken, list(pool), max(missing.values()), seed)
     replaced = {}
-    for row, drawn in zip(kept, negatives, strict=bool(missing)):
+    for row, drawn in zip(kept, negatives, strict=True):
         if row in missing:
             given, passages = rows[row], rows.ids(row)[2]
             left = [place for place, passage in enumerate(passages) if passage not in aside]
@@ -54,13 +54,10 @@ def build_held_out(
     Queries and passages begin with their instructions. Negatives are left alone, so that the task is the same however
     many a row has.
     """
-    texts: dict[int, str] = {}
-    for i, row in enumerate(chain(held, train)):
-        if i >= len(held) and len(texts) >= CORPUS:
-            break
-        for text in row["pos"]:
-            if i < len(held) or len(texts) < CORPUS:
-                texts.setdefault(text_id(text), text)
+    texts = {text_id(text): text for text in distinct(text for row in held for text in row["pos"])}
+    others = (text for row in train for text in row["pos"])
+    while len(texts) < CORPUS and (text := next(others, None)) is not None:
+        texts.setdefault(text_id(text), text)
     docids = {key: f"d{i}" for i, key in enumerate(texts)}
     return EvalSet(
         queries={f"q{i}": instruction + row["query"] for i, row in enumerate(held)},

@@ -3,8 +3,10 @@
 import re
 import signal
 import sys
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import TextIO
 
 from helpers.training.checkpoints import GO_ON
 
@@ -15,38 +17,26 @@ FAILED = re.compile(r"failed \(exitcode: (-?\d+)\) local_rank: (\d+)")
 BEGAN = re.compile("begins|goes on from")  # first words of `Runner.run`
 
 
-class Log:
-    """Lines come in, those for people go out, and the exit status is told by what torchrun said."""
-
-    def __init__(self) -> None:
-        self.held = ""
-        self.told = self.over = False
-        self.status = 0
-
-    def shown(self, line: str) -> str:
-        """Return what to show once `line` has come in."""
+def for_people(lines: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """Yield what to show once a line has come in, and the exit status that torchrun has told so far."""
+    held, status, told, over = "", 0, False, False
+    for line in lines:
+        text, is_error = "", line.startswith("error: ")
         if match := FAILED.search(line):
-            return self._failure(int(match[1]), int(match[2]))
-        if self.over or NOTICE.match(line):
-            return ""
-        if line.startswith("Traceback (most recent call last)"):
-            self.held = line
-            return ""
-        if self.held and "torchrun" in line:  # the first frame of its own traceback
-            self.over = True  # nothing but the traceback and torchrun's table follow
-            self.status = self.status or 1
-            return ""
-        held, self.held = self.held, ""
-        error, again = line.startswith("error: "), self.told
-        self.told = error or again
-        return held if error and again else held + line  # the others were ended since the first one failed
-
-    def _failure(self, code: int, rank: int) -> str:
-        """Return the sentence about the process that failed first, unless it has said one itself."""
-        told, self.told = self.told, True
-        self.status = 2 if told else 1
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-        return "" if told else f"error: Process {rank} of the training {how}; {GO_ON}.\n"
+            code = int(match[1])
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+            text = "" if told else f"error: Process {match[2]} of the training {how}; {GO_ON}.\n"
+            told, status = True, 2 if told else 1  # what failed has said why itself, or now it is said
+        elif over or NOTICE.match(line):
+            pass
+        elif line.startswith("Traceback (most recent call last)"):
+            held = line
+        elif held and "torchrun" in line:  # the first frame of its own traceback
+            over, status = True, status or 1  # nothing but the traceback and torchrun's table follow
+        else:
+            text = held if told and is_error else held + line  # the others were ended since the first one failed
+            held, told = "", told or is_error
+        yield text, status
 
 
 def keep_log(path: Path) -> int:
@@ -56,15 +46,14 @@ def keep_log(path: Path) -> int:
     refused leaves it alone.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for torchrun; what it says then is to be kept
-    log, outs = Log(), [sys.stdout]
+    files, status = list[TextIO](), 0
     with ExitStack() as stack:
-        for line in sys.stdin:
-            text = log.shown(line)
-            if len(outs) == 1 and (began := BEGAN.match(text)):
+        for text, told in for_people(sys.stdin):
+            status = told
+            if not files and (began := BEGAN.match(text)):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                outs.append(stack.enter_context(path.open("w" if began[0] == "begins" else "a", encoding="utf8")))
-            for out in outs:
-                shown_as_error = text.startswith("error: ") and out is sys.stdout
+                files.append(stack.enter_context(path.open("w" if began[0] == "begins" else "a", encoding="utf8")))
+            for out in (sys.stderr if text.startswith("error: ") else sys.stdout, *files):
                 with suppress(OSError):  # neither a full disk nor a closed terminal may silence the other
-                    print(text, end="", flush=True, file=sys.stderr if shown_as_error else out)
-    return log.status
+                    print(text, end="", flush=True, file=out)
+    return status

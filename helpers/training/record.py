@@ -13,6 +13,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from helpers.base import MANIFEST, UserError, differing, model_fingerprint, read_json, switch
+from helpers.base.manifest import lock_of
 from helpers.encoding.settings import is_embedder
 from helpers.training.checkpoints import last_whole
 
@@ -69,8 +70,7 @@ def is_running(folder: Path, held: bool = False) -> bool:
 
 
 def _lock(folder: Path) -> FileLock:
-    # One for all base models: their trainings on one training set share a log.
-    return FileLock(folder.with_name(f".{folder.name.rpartition('_')[2]}.lock"), fallback_to_soft=False)
+    return lock_of(folder.with_name(folder.name.rpartition("_")[2]))  # of all base models: their trainings share a log
 
 
 def check_place(folder: Path, held: bool = False) -> None:

@@ -1,23 +1,88 @@
-"""FlagEmbedding's trainer with whole checkpoints, a resume that restores, gradient caching and a score."""
+"""FlagEmbedding's data set and trainer, with draws that repeat, whole checkpoints, a resume that restores, a score."""
 
+import random
+from collections import defaultdict
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from FlagEmbedding.abc.finetune.embedder import AbsEmbedderCollator, AbsEmbedderDataArguments, AbsEmbedderTrainDataset
 from FlagEmbedding.finetune.embedder.encoder_only.base import BiEncoderOnlyEmbedderModel, EncoderOnlyEmbedderTrainer
 from safetensors.torch import load_file
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
-from transformers import BatchEncoding, TrainerControl
+from transformers import BatchEncoding, TrainerCallback, TrainerControl
 from transformers.trainer_utils import rotate_checkpoints
 
 from helpers.base import UserError, writing
 from helpers.encoding.encoder import encode_texts
 from helpers.evaluation import average, score_queries
-from helpers.sampling import EvalSet
-from helpers.training.checkpoints import GO_ON, is_whole, mark_whole
-from helpers.training.dataset import Collator
+from helpers.sampling import EvalSet, TrainingSet, text_id
+from helpers.training.checkpoints import REMEDY, is_whole, mark_whole
 from helpers.training.grad_cache import cached_backward
 
 TOKENS = 8192  # encoded at a time to score, at most
+
+
+class TrainDataset(AbsEmbedderTrainDataset):
+    """What an example draws depends on the seed, the epoch and the row alone.
+
+    So it does not matter which process asks, or how far a loader has read ahead when a checkpoint is written. Rows
+    are read when they are drawn.
+    """
+
+    epoch = 0
+
+    def __init__(self, rows: TrainingSet, args: AbsEmbedderDataArguments, seed: int):
+        self.dataset, self.seed, self.shuffle_ratio = rows, seed, args.shuffle_ratio
+        self.args = replace(args, passage_instruction_for_retrieval=None)  # put before what has been told apart
+        self.instruction, self.form = args.passage_instruction_for_retrieval, args.passage_instruction_format
+        self.positives: dict[int, set[int]] = defaultdict(set)  # of a query, in whatever row it is asked
+        for query, positives, _ in map(rows.ids, range(len(rows))):
+            self.positives[query].update((query, *positives))  # its own text, another's passage, is no negative either
+        self.widest = max(map(len, self.positives.values()))
+
+    def __getitem__(self, item: int) -> tuple[str, list[str], list[float] | None, list[int], list[int]]:
+        """Return the query, its passages with the positive first, a teacher's scores, and the ids of both.
+
+        Query and passages have their instructions; the query's ids are those of its positives, `widest` numbers, -1
+        where there are fewer; its own text counts among them.
+        """
+        state = random.getstate()
+        random.seed(f"{self.seed} {self.epoch} {item}")
+        try:
+            query, passages, scores = super().__getitem__(item)
+        finally:
+            random.setstate(state)
+        answers = self.positives[self.dataset.ids(item)[0]]
+        ids = list(map(text_id, passages)), [*answers, *[-1] * (self.widest - len(answers))]
+        if self.instruction is not None:
+            passages = [self.form.format(self.instruction, text) for text in passages]
+        return query, passages, scores, *ids
+
+
+@dataclass
+class Collator(AbsEmbedderCollator):
+    """Add `passage_ids`, (passages,), and `positive_ids`, (queries, positives), to the batch."""
+
+    def __call__(self, features: list[tuple]) -> dict[str, object]:
+        """Tokenise and pad."""
+        *_, passages, positives = zip(*features, strict=True)
+        ids = {"passage_ids": torch.tensor(passages).flatten(), "positive_ids": torch.tensor(positives)}
+        return super().__call__(features) | ids
+
+
+class SetEpoch(TrainerCallback):
+    """Tell the data set and the sampler the epoch; a loader that skips batches after a resume does not reach them."""
+
+    def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs):
+        """Set the epoch that begins or goes on."""
+        epoch = int(state.epoch or 0)
+        train_dataloader.dataset.epoch = epoch
+        sampler = train_dataloader.batch_sampler
+        while sampler is not None:
+            if hasattr(sampler, "set_epoch"):
+                sampler.set_epoch(epoch)
+            sampler = getattr(sampler, "batch_sampler", None) or getattr(sampler, "sampler", None)
 
 
 class Trainer(EncoderOnlyEmbedderTrainer):
@@ -25,16 +90,13 @@ class Trainer(EncoderOnlyEmbedderTrainer):
 
     control: TrainerControl
 
-    def compute_loss(self, model, inputs, *args, **kwargs):
-        """Return the loss of a batch, in which no positive of a query competes with its gold passage."""
-        self._note_answers(inputs)
-        return super().compute_loss(model, inputs, *args, **kwargs)
-
-    def _note_answers(self, inputs: dict) -> None:
+    def _prepare_inputs(self, inputs: dict) -> dict:
+        inputs = super()._prepare_inputs(inputs)
         ids = [inputs.pop("passage_ids"), inputs.pop("positive_ids")]
         if self.model.negatives_cross_device:
             ids = [self.model._dist_gather_tensor(part) for part in ids]
-        self.model.cross_entropy.see(*ids)
+        self.model.cross_entropy.see(*ids)  # so that no positive of a query competes with its gold passage
+        return inputs
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
         """Go one step; with `--sub_batch_size` through chunks of the batch, of which one at a time keeps its graph."""
@@ -42,14 +104,10 @@ class Trainer(EncoderOnlyEmbedderTrainer):
             return super().training_step(model, inputs, num_items_in_batch)
         self.model.train()
         inputs = self._prepare_inputs(inputs)
-        self._note_answers(inputs)
-        share = 1 / self.current_gradient_accumulation_steps
-
-        def backward(loss: torch.Tensor) -> None:
-            self.accelerator.backward(share * loss)
-
         texts = inputs["queries"], inputs["passages"], inputs["teacher_scores"]
-        loss = cached_backward(self.model, *texts, self.accelerator.autocast, backward)
+        share = 1 / self.current_gradient_accumulation_steps
+        ways = self.accelerator.autocast, lambda loss: self.accelerator.backward(share * loss)
+        loss = cached_backward(self.model, *texts, *ways)
         if self.args.world_size > 1 and self.accelerator.sync_gradients:
             # The chunks went around the wrapper that averages gradients over processes.
             gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
@@ -73,7 +131,7 @@ class Trainer(EncoderOnlyEmbedderTrainer):
     def _save_checkpoint(self, model, trial) -> None:
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         limit, self.args.save_total_limit = self.args.save_total_limit, None
-        with writing(folder, f"free some space, then {GO_ON}"):
+        with writing(folder, REMEDY):
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
             self.args.save_total_limit = limit
@@ -86,13 +144,11 @@ class Trainer(EncoderOnlyEmbedderTrainer):
         load_weights(self.model.model, Path(resume_from_checkpoint))
 
     def _load_best_model(self) -> None:
-        best = Path(self.state.best_model_checkpoint)
-        score = f"{self.state.best_metric:.4f}"
+        best, score = Path(self.state.best_model_checkpoint), f"{self.state.best_metric:.4f}"
+        said = f"the model is that of the last step: the best one's, {best.name} with {score}, is gone"
         if is_whole(best):
             load_weights(self.model.model, best)
             said = f"the model is that of step {best.name.partition('-')[2]}: the best held-out nDCG@10, {score}"
-        else:
-            said = f"the model is that of the last step: the best one's, {best.name} with {score}, is gone"
         if self.args.should_save:
             print(said, flush=True)
 

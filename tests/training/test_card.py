@@ -13,9 +13,8 @@ from helpers.base.profile import load_profile
 from helpers.encoding.settings import read_embedder
 from helpers.evaluation.results import save_result
 from helpers.sampling.eval_set import EvalSet
-from helpers.training.card import write_card
-from helpers.training.curve import loss_file
-from helpers.training.publish import publish
+from helpers.training.curve import POINTS
+from helpers.training.publish import publish, write_card
 
 FLAGS = {
     "query_max_len": 24,
@@ -34,7 +33,7 @@ FLAGS = {
 @pytest.fixture
 def trained(make_profile, tiny_embedder, tmp_path, monkeypatch):
     """A finished model as a training leaves it."""
-    monkeypatch.setattr("helpers.training.card.ROOT", tmp_path)
+    monkeypatch.setattr("helpers.training.publish.ROOT", tmp_path)
     profile = make_profile(BASE_MODEL="someone/tiny-bert", BASE_LAYERS=0, INSTRUCTION="ask: ")
     folder = profile.tuned_model("neg10")
     folder.parent.mkdir(parents=True)
@@ -43,7 +42,7 @@ def trained(make_profile, tiny_embedder, tmp_path, monkeypatch):
     command += ["--query_instruction_for_retrieval", "ask: ", "--resume_from_checkpoint", "x"]
     made_from = {"base model": "cd" * 8, "training set": "ab" * 32, "processes": 2}
     write_json(folder / MANIFEST, {"made_from": made_from, "flags": command, "host": "secret"})
-    write_jsonl(loss_file(folder), [{"step": 9, "of": 9, "loss": 1.25}, {"step": 9, "of": 9, "ndcg@10": 0.5}])
+    write_jsonl(folder / POINTS, [{"step": 9, "of": 9, "loss": 1.25}, {"step": 9, "of": 9, "ndcg@10": 0.5}])
     (folder / "checkpoint-9").mkdir()
     (folder / "checkpoint-9" / "optimizer.pt").write_bytes(b"moments")
     return profile

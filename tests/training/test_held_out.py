@@ -113,8 +113,7 @@ def test_the_score_is_that_of_evaluation(tiny_bert, make_profile, split, precisi
     from helpers.encoding.encoder import Embedder, embedder_settings
     from helpers.evaluation.metrics import average, score_queries
     from helpers.recall.index import build_index, search
-    from helpers.training.dataset import Collator
-    from helpers.training.trainer import held_out_ndcg
+    from helpers.training.trainer import Collator, held_out_ndcg
 
     rows = [row | {"query": row["pos"][0][:30]} for row in make_rows(200, 2)]  # so that something is found
     task = build_held_out(*split(rows, 1), "ask: ")

@@ -17,8 +17,8 @@ from helpers.base.manifest import MANIFEST
 from helpers.base.profile import ROOT
 from helpers.training import curve
 from helpers.training.checkpoints import GO_ON
-from helpers.training.curve import follow, loss_file, plot_points
-from helpers.training.log import Log, keep_log
+from helpers.training.curve import POINTS, follow, plot_points
+from helpers.training.log import for_people, keep_log
 from helpers.training.record import check_place, check_same, flags, is_running, make_record
 
 AGENT = [
@@ -40,8 +40,8 @@ def no_flags(monkeypatch):
 
 
 def shown(lines):
-    log = Log()
-    return "".join(log.shown(line) for line in lines).splitlines(keepends=True), log.status
+    texts, statuses = zip(*for_people(lines), strict=True)
+    return "".join(texts).splitlines(keepends=True), statuses[-1]
 
 
 def test_the_log_keeps_what_is_for_people():
@@ -225,7 +225,7 @@ def test_follow_until_the_end(make_profile, tiny_bert, monkeypatch, capsys, endi
     profile.training_log("neg10").write_text("".join(f"line {n}\n" for n in range(30)))
 
     def pause(seconds):
-        with loss_file(folder).open("a") as file:
+        with (folder / POINTS).open("a") as file:
             file.write(json.dumps({"step": len(titles), "of": 3, "loss": 1.0}) + "\n")
         if len(titles) == 2:
             if ending == "finished":

@@ -11,8 +11,8 @@ from FlagEmbedding.finetune.embedder.encoder_only.base import EncoderOnlyEmbedde
 
 from helpers.sampling.texts import text_id
 from helpers.sampling.training_set import TrainingSet
-from helpers.training.dataset import Collator, TrainDataset
 from helpers.training.loss import MaskedLoss
+from helpers.training.trainer import Collator, TrainDataset
 
 SCORES = torch.tensor([[2.0, 1.0, 3.0, 0.5], [0.0, 1.5, 2.5, 4.0]])  # (queries, passages), two passages a query
 TARGET = torch.tensor([0, 2])

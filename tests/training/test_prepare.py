@@ -19,8 +19,7 @@ from helpers.encoding.settings import EmbedderSettings, write_embedder
 from helpers.sampling.eval_set import EVAL_MANIFEST, save_eval_set
 from helpers.sampling.training_set import TrainingSet
 from helpers.training.checkpoints import mark_whole
-from helpers.training.plan import activation_bytes, make_plan
-from helpers.training.prepare import check_machine, hold_out, prepare
+from helpers.training.prepare import activation_bytes, check_machine, hold_out, make_plan, prepare
 from helpers.training.record import check_place, make_record, take_place
 
 SETTINGS = {"BASE_LAYERS": 0, "INSTRUCTION": "ask: "}
@@ -28,7 +27,10 @@ SETTINGS = {"BASE_LAYERS": 0, "INSTRUCTION": "ask: "}
 
 @pytest.fixture
 def profile(make_profile, tiny_bert):
-    return make_profile(BASE_MODEL=tiny_bert, **SETTINGS)
+    """A profile with a training set for neg10."""
+    profile = make_profile(BASE_MODEL=tiny_bert, **SETTINGS)
+    write_jsonl(profile.training_file("neg10"), make_rows(20, 10))
+    return profile
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +69,6 @@ def test_a_row_that_is_not_sound_is_named(profile, line, sentence):
 
 def test_files_that_are_no_training_set(profile):
     path = profile.training_file("neg10")
-    path.parent.mkdir(parents=True)
     for content, sentence in (
         (json.dumps(ROW | {"query": "caf\xe9"}, ensure_ascii=False).encode("latin-1"), "line 1: not text in UTF-8"),
         ((json.dumps(ROW) + "\n").encode("utf-16"), "line 1: not text in UTF-8"),
@@ -213,7 +214,6 @@ def test_what_is_no_training(make_profile, name):
 
 
 def test_a_resume_without_a_whole_checkpoint_is_one_sentence(profile, tiny_bert, monkeypatch):
-    write_jsonl(profile.training_file("neg10"), make_rows(20, 10))
     (profile.tuned_model("neg10") / "checkpoint-4").mkdir(parents=True)
     write_json(profile.tuned_model("neg10") / MANIFEST, make_record(str(tiny_bert), "", 1))
     monkeypatch.setenv("RESUME", "1")
@@ -227,7 +227,7 @@ def test_nothing_is_touched_before_the_training(profile, monkeypatch):
     folder = profile.tuned_model("neg10")
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
-    path = write_jsonl(profile.training_file("neg10"), make_rows(20, 10))
+    path = profile.training_file("neg10")
     with pytest.raises(UserError):
         prepare("neg10", profile)
     monkeypatch.setenv("FORCE", "1")
@@ -299,7 +299,6 @@ def test_the_audit_is_told_before_a_training(profile):
 
 
 def test_an_evaluation_set_that_is_not_whole_is_not_audited(profile):
-    write_jsonl(profile.training_file("neg10"), make_rows(20, 10))
     evaluation = [{"id": "e", "query": "q", "positive": ["apart from all"]}]
     save_eval_set(evaluation, evaluation, profile)
     (profile.data_dir / "corpus.jsonl").write_text('{"id": "d1", "text": "half')
@@ -378,7 +377,6 @@ def test_the_plan(make_profile, tiny_bert, settings, expected):
 
 
 def test_a_length_beyond_the_models_positions_is_told_before_a_training(profile, monkeypatch):
-    write_jsonl(profile.training_file("neg10"), make_rows(20, 10))
     for check in ("1", "0"):
         monkeypatch.setenv("CHECK", check)
         with pytest.raises(UserError, match="PASSAGE_MAX_LEN=65: tiny-bert.* has positions for 64 tokens; set at most"):
@@ -427,10 +425,8 @@ def test_activations_are_those_that_autograd_keeps():
     assert 0.5 < size / activation_bytes(8, 32, config, half=False) < 1.2
 
 
-def test_a_small_disk_is_noticed(make_profile, tiny_bert, tmp_path):
+def test_a_small_disk_is_noticed(profile):
     """A real file system of 1 MB, where mounts are allowed."""
-    profile = make_profile(BASE_MODEL=tiny_bert, **SETTINGS)
-    write_jsonl(profile.training_file("neg10"), make_rows(20, 10))
     profile.output_dir.mkdir(parents=True)
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(profile.output_dir)]
     if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
@@ -452,7 +448,6 @@ def test_a_small_disk_is_noticed(make_profile, tiny_bert, tmp_path):
     ],
 )
 def test_parts_that_the_model_does_not_have(profile, key, value, sentence):
-    write_jsonl(profile.training_file("neg10"), make_rows(20, 10))
     with pytest.raises(UserError, match=sentence):
         prepare("neg10", profile.model_copy(update={key: value}))
 
