@@ -63,6 +63,13 @@ def test_evaluations_differ_in_their_name():
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_two_exercises_end_a_notebook_with_their_answers_folded_away(path):
+    last = read(path)[-1].source
+    assert last.startswith("## Exercises\n\n**1.** ")
+    assert last.count("<summary>Answer</summary>") == last.count("</details>") == 2
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_stored_outputs(path):
     assert path.stat().st_size < 250_000
     cells = code_cells(path)
