@@ -170,7 +170,10 @@ def test_opening(path):
         assert word in opening
 
 
-@pytest.mark.parametrize("path", [*PATHS, ROOT / "README.md"], ids=lambda path: path.stem)
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("path", [*PATHS, *PAGES], ids=lambda path: path.stem)
 def test_links_lead_somewhere(path):
     for target in re.findall(r"\]\(([^)#:\s]+)\)", path.read_text(encoding="utf8")):
         assert (path.parent / target).exists(), target
