@@ -30,10 +30,9 @@ def dataset_files(profile: Profile) -> tuple[str, list[Path]]:
     A data set on the Hub is called with its commit; no other files of it are fetched.
     """
     name, split, folder = profile.dataset, profile.dataset_split, profile.dataset_path
-    if folder and folder.is_file():
-        return folder.name, [folder]
     if folder:
-        return folder.name, [folder / file for file in _split_files(folder, split, name)]
+        files = [folder] if folder.is_file() else [folder / file for file in _split_files(folder, split, name)]
+        return folder.name, files
     folder = fetch(name, "README.md", revision=profile.dataset_revision, kind="dataset")
     try:  # kept by `fetch`, so it is there without a connection, too
         listed = get_cached_repo_tree(name, repo_type="dataset", revision=folder.name)
@@ -46,9 +45,9 @@ def dataset_files(profile: Profile) -> tuple[str, list[Path]]:
             path.touch()
         if (folder / "README.md").is_file():
             shutil.copy(folder / "README.md", skeleton)
-        files = _split_files(Path(skeleton), split, name)
-    fetch(name, *map(glob.escape, files), revision=folder.name, kind="dataset")
-    return f"{name}@{folder.name}", [folder / file for file in files]
+        found = _split_files(Path(skeleton), split, name)
+    fetch(name, *map(glob.escape, found), revision=folder.name, kind="dataset")
+    return f"{name}@{folder.name}", [folder / file for file in found]
 
 
 def _split_files(folder: Path, split: str, name: str) -> list[str]:
@@ -94,8 +93,8 @@ def texts_of(value: Any) -> list:
 
 
 def _read_json(path: Path) -> Iterator[tuple[str, Any]]:
-    lines = (line for _, line in read_lines(path, REMEDY))
-    if not next(filter(str.strip, lines), "").lstrip().startswith("["):  # one object a line, whatever the ending says
+    first = next((line for _, line in read_lines(path, REMEDY) if line.strip()), "")
+    if not first.lstrip().startswith("["):  # one object a line, whatever the ending says
         yield from ((f"line {number}", row) for number, row in read_jsonl(path, REMEDY))
         return
     try:
