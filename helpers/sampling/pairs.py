@@ -10,9 +10,8 @@ from typing import Any
 from ftfy import fix_encoding
 
 from helpers.base import Profile, UserError, code_of, file_fingerprint, make, manifest_of, read_jsonl, write_jsonl
-from helpers.sampling.beir import CORPUS, QUERIES, beir_pairs, is_beir, qrels_files
 from helpers.sampling.docstrings import docstring_pairs, package_versions
-from helpers.sampling.sources import dataset_files, read_rows, texts_of
+from helpers.sampling.sources import beir_pairs, dataset_files, is_beir, read_rows, texts_of
 from helpers.sampling.texts import EMPTY, are_scores, distinct, fault, is_id, is_text, text_id
 
 # What people call the columns; the first three win, of the others a row may have one.
@@ -36,12 +35,7 @@ def load_pairs(profile: Profile) -> list[dict]:
     Raises UserError: a file that cannot be read, a row that is not sound, or the Hub out of reach.
     """
     path, folder = profile.data_dir / "pairs.jsonl", profile.dataset_path
-    if profile.dataset == "docstrings":
-        name, files = package_versions(), list[Path]()
-    elif is_beir(folder):
-        name, files = folder.name, [folder / CORPUS, folder / QUERIES, *qrels_files(folder).values()]
-    else:
-        name, files = dataset_files(profile)
+    name, files = (package_versions(), []) if profile.dataset == "docstrings" else dataset_files(profile)
     made_from = {
         "source": name,
         "content": [file_fingerprint(file) for file in files],

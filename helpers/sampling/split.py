@@ -7,7 +7,7 @@ from math import ceil
 import numpy as np
 
 from helpers.base import UserError
-from helpers.sampling.beir import NOTHING
+from helpers.sampling.sources import NOTHING
 from helpers.sampling.texts import distinct, text_id
 
 
