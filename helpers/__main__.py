@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from helpers.base import UserError, load_profile, run_command, shell_lines
-from helpers.sampling.beir import check_trains
+from helpers.sampling import check_trains
 from helpers.training.log import keep_log
 from helpers.training.record import check_place
 

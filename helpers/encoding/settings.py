@@ -8,11 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from helpers.base import UserError, model_fingerprint, read_json
+from helpers.base import UserError, model_fingerprint, read_json, write_json
 from helpers.encoding.models import loading, positions, skeleton
 
 LAST = "modules.json"  # moved into place last: where it is, the model is whole
-POOLINGS = ("cls", "mean")
+POOLINGS = {"cls": "cls_token", "mean": "mean_tokens"}  # -> its name in the keys that all programs read
 PASSAGE_PROMPTS = ("document", "passage", "corpus")
 
 
@@ -48,9 +48,29 @@ def write_embedder(plain: Path, folder: Path, settings: EmbedderSettings) -> Non
     model = SentenceTransformer(modules=[transformer, pooling, Normalize()], prompts=prompts, device="cpu")
     with tempfile.TemporaryDirectory(prefix=".model-", dir=folder) as temporary:
         model.save_pretrained(temporary, create_model_card=False)
+        _write_for_all(Path(temporary), settings)
         for path in sorted(Path(temporary).iterdir(), key=lambda path: path.name == LAST):
             shutil.rmtree(folder / path.name, ignore_errors=True)  # replace() replaces no folder
             path.replace(folder / path.name)
+
+
+def _write_for_all(folder: Path, settings: EmbedderSettings) -> None:
+    """Write what sentence-transformers 6 says of a model by the names that other programs know, and itself still reads.
+
+    text-embeddings-inference and llama.cpp take the pooling from `pooling_mode_*`, vLLM and Ollama know a module by its
+    older type, and sentence-transformers before 6 refuses keys that it does not know; but it has none for two lengths.
+    """
+    modules = read_json(folder / LAST)
+    for module, kind in zip(modules, ("Transformer", "Pooling", "Normalize"), strict=True):
+        module["type"] = f"sentence_transformers.models.{kind}"
+    write_json(folder / LAST, modules)
+    pooling, texts = folder / "1_Pooling" / "config.json", folder / "sentence_bert_config.json"
+    modes = {f"pooling_mode_{name}": mode == settings.pooling for mode, name in POOLINGS.items()}
+    size = {"word_embedding_dimension": read_json(pooling)["embedding_dimension"]}
+    write_json(pooling, size | modes | {"include_prompt": True})  # after the modes: vLLM takes the first that is true
+    lengths = {settings.query_max_len, settings.passage_max_len}
+    more = read_json(texts) if len(lengths) == 2 else {}
+    write_json(texts, {"max_seq_length": max(lengths), "do_lower_case": False} | more)
 
 
 def is_embedder(folder: Path) -> bool:

@@ -10,8 +10,8 @@ from pathlib import Path
 from helpers.base import Profile, Qrels, Rows, UserError, file_fingerprint, fingerprint, read_qrels
 from helpers.base.files import read_jsonl, whole_file, write_jsonl
 from helpers.base.manifest import code_of, locked, make, read_manifest
-from helpers.sampling.beir import CORPUS, is_beir
 from helpers.sampling.pairs import read_distractors
+from helpers.sampling.sources import CORPUS, is_beir
 from helpers.sampling.texts import text_id
 
 REMEDY = "run notebooks/02_build_eval_dataset.ipynb first"

@@ -10,10 +10,9 @@ from typing import Any
 from ftfy import fix_encoding
 
 from helpers.base import Profile, UserError, code_of, file_fingerprint, make, manifest_of, read_jsonl, write_jsonl
-from helpers.sampling.beir import CORPUS, QUERIES, beir_pairs, is_beir, qrels_files
 from helpers.sampling.docstrings import docstring_pairs, package_versions
-from helpers.sampling.sources import dataset_files, read_rows, texts_of
-from helpers.sampling.texts import EMPTY, distinct, fault, is_id, is_number, is_text, text_id
+from helpers.sampling.sources import beir_pairs, dataset_files, is_beir, read_rows, texts_of
+from helpers.sampling.texts import EMPTY, are_scores, distinct, fault, is_id, is_text, text_id
 
 # What people call the columns; the first three win, of the others a row may have one.
 NAMES = {
@@ -36,12 +35,7 @@ def load_pairs(profile: Profile) -> list[dict]:
     Raises UserError: a file that cannot be read, a row that is not sound, or the Hub out of reach.
     """
     path, folder = profile.data_dir / "pairs.jsonl", profile.dataset_path
-    if profile.dataset == "docstrings":
-        name, files = package_versions(), list[Path]()
-    elif is_beir(folder):
-        name, files = folder.name, [folder / CORPUS, folder / QUERIES, *qrels_files(folder).values()]
-    else:
-        name, files = dataset_files(profile)
+    name, files = (package_versions(), []) if profile.dataset == "docstrings" else dataset_files(profile)
     made_from = {
         "source": name,
         "content": [file_fingerprint(file) for file in files],
@@ -81,19 +75,18 @@ def _repaired(value: Any) -> Any:
     return list(map(_repaired, value)) if isinstance(value, list) else fix_encoding(value) if is_text(value) else value
 
 
-def sound_pairs(rows: Iterable[tuple[str, Any]], columns: str = "") -> tuple[list[dict], list[str]]:
+def sound_pairs(rows: Iterable[tuple[str, Any]], columns: str) -> tuple[list[dict], list[str]]:
     """Bring rows, each with where it stands, into the form of pairs; return them and which columns are not used.
 
     `columns` is the profile's COLUMNS. Raises UserError: a column is missing or not the only one that could be meant,
     a text is empty or of another type, or an id stands for two queries.
     """
-    given = parse_columns(columns)
-    pairs, unused = [], set()
+    names_of, pairs, unused = NAMES | parse_columns(columns), [], set()
     asked: dict[str, int] = {}  # id -> the query that has it
     for where, row in rows:
         if not isinstance(row, dict):
             raise UserError(f"{where}: not an object; every row needs 'query' and 'positive'.")
-        names = {field: _column(where, row, field, given) for field in NAMES}
+        names = {field: _column(where, row, field, known) for field, known in names_of.items()}
         unused |= row.keys() - names.values()  # and scores that are not a number a text
         query, positive, negative = (texts_of(row.get(names[field])) for field in ("query", "positive", "negative"))
         negative = [] if negative in ([None], [""]) else negative
@@ -104,10 +97,8 @@ def sound_pairs(rows: Iterable[tuple[str, Any]], columns: str = "") -> tuple[lis
         pair = {"id": row.get(names["id"]), "query": query[0].strip(), "positive": distinct(positive)}
         pair |= {"negative": negative} if negative else {}
         for field, texts in {"pos_scores": positive, "neg_scores": negative}.items():
-            scores = row.get(names[field])
-            numbers = list(filter(is_number, scores)) if isinstance(scores, list) else []
-            if numbers == scores and len(numbers) == len(texts):
-                pair.setdefault("scores", {}).update(zip(texts, numbers, strict=True))
+            if are_scores(scores := row.get(names[field]), texts):
+                pair.setdefault("scores", {}).update(zip(texts, scores, strict=True))
             elif scores:
                 unused.add(names[field])
         if pair["id"] is not None:
@@ -124,18 +115,18 @@ def sound_pairs(rows: Iterable[tuple[str, Any]], columns: str = "") -> tuple[lis
     return pairs, [f"columns {', '.join(sorted(unused))}"] if unused else []
 
 
-def parse_columns(columns: str) -> dict[str, str]:
-    """Return field -> column, from `query=question, positive=answer`; raises UserError: it has another form."""
+def parse_columns(columns: str) -> dict[str, tuple[str]]:
+    """Return field -> its column, from `query=question, positive=answer`; raises UserError: it has another form."""
     parts = [part.partition("=") for part in columns.split(",") if part.strip()]
-    given = {field.strip(): column.strip().casefold() for field, _, column in parts}
-    if not all(given.values()) or given.keys() - NAMES.keys():
+    given = {field.strip(): (column.strip().casefold(),) for field, _, column in parts}
+    if not all(column for (column,) in given.values()) or given.keys() - NAMES.keys():
         raise UserError(f"COLUMNS={columns!r}: write FIELD=COLUMN, ... with fields out of {', '.join(NAMES)}.")
     return given
 
 
-def _column(where: str, row: dict, field: str, given: dict[str, str]) -> str:
-    """Return which column of a row a field is in; of one that it may be without, the field's own name."""
-    found = [given[field]] if field in given else [name for name in NAMES[field] if name in row] or [field]
+def _column(where: str, row: dict, field: str, names: tuple[str, ...]) -> str:
+    """Return which column of a row a field is in; of one that it may be without, the first that it could be."""
+    found = [name for name in names if name in row] or [names[0]]
     wrong, remedy = "", "rename one, or set COLUMNS='query=..., positive=...'"
     if found[0] not in row:
         wrong = f"no column {found[0]!r} among {', '.join(map(repr, row)) or 'none'}"

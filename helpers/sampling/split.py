@@ -2,19 +2,22 @@
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
+from math import ceil
+
+import numpy as np
 
 from helpers.base import UserError
-from helpers.sampling.beir import NOTHING
+from helpers.sampling.sources import NOTHING
 from helpers.sampling.texts import distinct, text_id
 
 
 def split_pairs(pairs: list[dict], split_key: str, eval_share: float, seed: int) -> tuple[list[dict], list[dict]]:
     """Split pairs into a training and an evaluation part of `eval_share` of the queries.
 
-    By `query` each row falls on its own, by `datasets.Dataset.train_test_split`: the article's split, row for row. By
-    `passage` pairs that are connected through texts, a query or a positive of another, stay together, so that nothing
-    of an evaluation pair was ever trained on; where most are, that is printed. Pairs with a `part` are split already.
-    Of a training pair's own negatives stay those that are no positives of the evaluation.
+    By `query` each row falls on its own, as in `datasets.Dataset.train_test_split`: the article's split, row for row.
+    By `passage` pairs that are connected through texts, a query or a positive of another, stay together, so that
+    nothing of an evaluation pair was ever trained on; where most are, that is printed. Pairs with a `part` are split
+    already. Of a training pair's own negatives stay those that are no positives of the evaluation.
     Raises UserError: one of the parts would be empty.
     """
     rows = range(len(pairs))
@@ -23,23 +26,18 @@ def split_pairs(pairs: list[dict], split_key: str, eval_share: float, seed: int)
         if not held:
             raise UserError("MAX_PAIRS leaves no pair that evaluates; raise it.")
     elif split_key == "query":
-        from datasets import Dataset
-
-        try:
-            parts = Dataset.from_dict({"row": rows}).train_test_split(test_size=eval_share, seed=seed)
-            train, held = list(parts["train"]["row"]), list(parts["test"]["row"])
-        except ValueError:  # a part would be empty
-            train = held = []
+        drawn, count = np.random.default_rng(seed).permutation(rows).tolist(), ceil(eval_share * len(pairs))
+        train, held = drawn[count:], drawn[:count]
     else:
         groups = connected([text_id(text) for text in (*pair["positive"], pair["query"])] for pair in pairs)
-        largest, drawn = max(map(len, groups)), held_rows(groups, round(eval_share * len(pairs)), seed)
-        if largest > len(pairs) / 2 and len(pairs) > 2:
+        if (largest := max(map(len, groups))) > len(pairs) / 2 and len(pairs) > 2:
             print(
                 f"{largest} of {len(pairs)} pairs are connected through texts that they share, and train together; "
                 "so few others evaluate. Give pairs whose passages differ, or set SPLIT_KEY=query, which lets "
                 "trained passages into the evaluation."
             )
-        train, held = [row for row in rows if row not in drawn], sorted(drawn)
+        held = sorted(held_rows(groups, round(eval_share * len(pairs)), seed))
+        train = sorted({*rows}.difference(held))
     if not parted and not (train and held):
         raise UserError(
             f"{len(pairs)} pairs cannot be split by {split_key} into a training and an evaluation part with "
@@ -48,8 +46,9 @@ def split_pairs(pairs: list[dict], split_key: str, eval_share: float, seed: int)
     training, evaluation = ([pairs[row] for row in part] for part in (train, held))
     if any("negative" in pair for pair in training):
         asked_for = {text_id(text) for pair in evaluation for text in pair["positive"]}
-        fair = ([text for text in pair.get("negative", ()) if text_id(text) not in asked_for] for pair in training)
-        training = [pair | {"negative": texts} for pair, texts in zip(training, fair, strict=True)]
+        for number, pair in enumerate(training):
+            fair = [text for text in pair.get("negative", ()) if text_id(text) not in asked_for]
+            training[number] = pair | {"negative": fair}
     return training, evaluation
 
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from itertools import pairwise
 from math import isfinite
-from typing import TypeGuard
+from typing import Any, TypeGuard
 from unicodedata import normalize
 
 import regex
@@ -70,9 +70,10 @@ def distinct(texts: Iterable[str]) -> list[str]:
     return list(first.values())
 
 
-def is_number(value: object) -> bool:
-    """Tell whether a value, such as a score, is a number that is one."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+def are_scores(value: Any, texts: list[str]) -> TypeGuard[list[float]]:
+    """Tell whether a value is a list with a number for each text."""
+    numbers = isinstance(value, list) and all(type(score) in (int, float) and isfinite(score) for score in value)
+    return numbers and len(value) == len(texts)
 
 
 def is_garbled(text: str) -> bool:

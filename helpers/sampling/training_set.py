@@ -10,25 +10,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from helpers.base import Profile, Rows, UserError, code_of, fingerprint, make, manifest_of, write_jsonl
+from helpers.base import Profile, Rows, UserError, code_of, fingerprint, make, manifest_of, whole_file
 from helpers.base.profile import TRAININGS
 from helpers.sampling.split import sample_negatives
-from helpers.sampling.texts import is_number, text_id
+from helpers.sampling.texts import are_scores, text_id
 
 
 def training_rows(
-    train: list[dict],
-    pool: list[str],
-    neg_num: int,
-    instruction: str,
-    seed: int,
-    own: bool = False,
-    taught: bool = False,
+    train: list[dict], pool: list[str], neg_num: int, instruction: str, seed: int, own: bool = False
 ) -> Iterator[dict]:
-    """Yield FlagEmbedding's `query`, `pos`, `neg`, `id`, `prompt`; with `own` a pair's own negatives come first.
-
-    If they are `taught`, `pos_scores` and `neg_scores` are the pair's `scores` of these texts, a teacher's.
-    """
+    """Yield FlagEmbedding's `query`, `pos`, `neg`, `id`, `prompt`; with `own` a pair's own negatives come first."""
     ids = [text_id(text) for text in pool]
     known = set(ids)
     given = [pair.get("negative", [])[:neg_num] if own else [] for pair in train]
@@ -38,10 +29,7 @@ def training_rows(
     )
     for pair, texts, places in zip(train, given, sample_negatives(taken, ids, neg_num, seed), strict=True):
         texts = texts + [pool[place] for place in places[: neg_num - len(texts)]]
-        row = {"query": pair["query"], "pos": pair["positive"], "neg": texts, "id": pair["id"], "prompt": instruction}
-        if taught:
-            row |= {f"{side}_scores": [pair["scores"][text] for text in row[side]] for side in ("pos", "neg")}
-        yield row
+        yield {"query": pair["query"], "pos": pair["positive"], "neg": texts, "id": pair["id"], "prompt": instruction}
 
 
 def save_training_set(
@@ -50,19 +38,20 @@ def save_training_set(
     """Write the training set, if it is not there and made from the same; return a sentence that says what it is.
 
     It is that of a training `name`, by default of `neg10` for 10 negatives; with `own`, or OWN_NEGATIVES=1, those of
-    the pairs come first.
+    the pairs come first. In that of `taught` `pos_scores` and `neg_scores` are the pairs' `scores` of these texts.
     """
     path, own = profile.training_file(name or f"neg{neg_num}"), own or profile.own_negatives
-    found = Counter[int]()  # negatives of a query -> queries
-
-    def rows() -> Iterator[dict]:
-        drawn = training_rows(train, pool, neg_num, profile.instruction, profile.negatives_seed, own, name == "taught")
-        for row in tqdm(drawn, path.name, len(train), unit="row", leave=False, delay=5):
-            found[len(row["neg"])] += 1
-            yield row
 
     def write() -> dict:
-        write_jsonl(path, rows())
+        rows = training_rows(train, pool, neg_num, profile.instruction, profile.negatives_seed, own)
+        found = Counter[int]()  # negatives of a query -> queries
+        with whole_file(path) as file:
+            shown = tqdm(rows, path.name, len(train), unit="row", leave=False, delay=5)
+            for pair, row in zip(train, shown, strict=True):
+                if name == "taught":
+                    row |= {f"{side}_scores": [pair["scores"][text] for text in row[side]] for side in ("pos", "neg")}
+                found[len(row["neg"])] += 1
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
         return {"found": sorted(found.items())}
 
     made_from = {
@@ -89,9 +78,8 @@ class TrainingSet(Sequence[dict]):
         self.path, self.instruction, self.group_size = path, instruction, group_size
         name = path.stem.removeprefix("training_")
         self.taught = name == "taught"  # each row has the scores of a teacher
-        self.remedy = f"run notebooks/01_build_train_dataset.ipynb with neg_num = {name.removeprefix('neg_')} first"
-        if name in TRAININGS:
-            self.remedy = f"run notebooks/{TRAININGS[name]}.ipynb first"
+        with_number = f" with neg_num = {name.removeprefix('neg_')}" if name not in TRAININGS else ""
+        self.remedy = f"run notebooks/{TRAININGS.get(name, '01_build_train_dataset')}.ipynb{with_number} first"
         self._ids = array("q")  # of each row those of its query, its positives and its negatives
         self._places = array("q")  # of each row where they begin, and where the negatives do
         self._known: dict[int, int] = {}  # hash of a text -> its `text_id`, which takes longer
@@ -104,10 +92,8 @@ class TrainingSet(Sequence[dict]):
 
     def _note(self, where: str, row: dict) -> None:
         wrong, remedy, drawn = "", self.remedy, self.group_size - 1
-        lists = [field for field in ("pos", "neg") if isinstance(row.get(field), list)]
-        sound = [field for field in lists if all(isinstance(text, str) for text in row[field])]
-        if sound != ["pos", "neg"]:
-            wrong = f"'{'neg' if 'pos' in sound else 'pos'}' is not a list of texts"
+        if field := next((field for field in ("pos", "neg") if not _are_texts(row.get(field))), ""):
+            wrong = f"{field!r} is not a list of texts"
         elif not isinstance(row.get("query"), str) or not row["pos"]:
             wrong = "'query' or 'pos' is missing"
         elif len(row["neg"]) < drawn:
@@ -116,7 +102,7 @@ class TrainingSet(Sequence[dict]):
         elif self.instruction is not None and row.get("prompt") != self.instruction:
             wrong = f"'prompt' is {row.get('prompt')!r}, but INSTRUCTION is {self.instruction!r}"
             remedy = "set it to that, or build the training set again"
-        elif self.taught and not all(_numbers(row.get(f"{side}_scores"), row[side]) for side in ("pos", "neg")):
+        elif self.taught and not all(are_scores(row.get(f"{side}_scores"), row[side]) for side in ("pos", "neg")):
             wrong = "'pos_scores' or 'neg_scores' is not a number for each text"
         if wrong:
             raise UserError(f"{where}: {wrong}; {remedy}.")
@@ -147,5 +133,5 @@ class TrainingSet(Sequence[dict]):
         return part
 
 
-def _numbers(scores: object, texts: list[str]) -> bool:
-    return isinstance(scores, list) and len(scores) == len(texts) and all(map(is_number, scores))
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)

@@ -14,8 +14,7 @@ from helpers.encoding import base_model, model_folder, token_lengths, training_p
 from helpers.encoding.encoder import computes_in
 from helpers.encoding.models import check_lengths, skeleton
 from helpers.evaluation.audit import audit_of, verdict
-from helpers.sampling import EVAL_MANIFEST, TrainingSet
-from helpers.sampling.beir import check_trains
+from helpers.sampling import EVAL_MANIFEST, TrainingSet, check_trains
 from helpers.training.checkpoints import last_whole
 from helpers.training.held_out import split_held_out
 from helpers.training.record import check_place

@@ -6,7 +6,7 @@ import pytest
 from conftest import write_jsonl
 
 from helpers.base.errors import UserError
-from helpers.sampling.eval_set import EVAL_MANIFEST, load_eval_set, save_eval_set
+from helpers.sampling.eval_set import EVAL_MANIFEST, Corpus, corpus_rows, load_eval_set, save_eval_set
 
 TRAIN = [{"id": "q1", "query": "one", "positive": ["Alpha beta", "gamma delta epsilon"]}]
 EVALUATION = [
@@ -132,3 +132,37 @@ def test_files_that_do_not_fit_together_are_one_sentence(make_profile):
         with pytest.raises(UserError, match="run notebooks/02"):
             load_eval_set(profile.data_dir)
         path.write_text(text)
+
+
+PAIRS = [{"positive": ["Alpha  beta", "gämma \u2028 delta"]}, {"positive": ["alpha beta", "eins\nzwei"]}]
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    return Corpus(write_jsonl(tmp_path / "corpus.jsonl", corpus_rows(PAIRS, ["zeta", "GÄMMA delta"])))
+
+
+def test_it_is_a_mapping_that_stays_on_disk(corpus):
+    texts = ["Alpha  beta", "gämma \u2028 delta", "eins\nzwei", "zeta"]
+    assert dict(corpus) == dict(zip(["d1", "d2", "d3", "d4"], texts, strict=True))
+    assert list(corpus) == ["d1", "d2", "d3", "d4"]
+    assert list(corpus.values()) == list(corpus.values()) == texts
+    assert list(corpus.items()) == list(dict(corpus).items())
+    assert (len(corpus), len(corpus.values()), len(corpus.items())) == (4, 4, 4)
+    assert "zeta" in corpus.values()
+    assert corpus["d2"] == texts[1]
+    assert not any(text in value for value in vars(corpus).values() for text in texts if isinstance(value, dict | list))
+
+
+@pytest.mark.parametrize("docid", ["d0", "d5", "d01", "d", "1", "x1", "d-1", "d²", 1, None])
+def test_ids_that_are_not_there(corpus, docid):
+    assert docid not in corpus
+    with pytest.raises(KeyError):
+        corpus[docid]
+
+
+@pytest.mark.parametrize("row", [{"id": "d3", "text": "x"}, {"id": "d2"}, {"id": "d2", "text": 3}, {"text": "x"}])
+def test_a_line_that_is_not_sound_is_named(tmp_path, row):
+    path = write_jsonl(tmp_path / "corpus.jsonl", [{"id": "d1", "text": "a"}, row])
+    with pytest.raises(UserError, match=r"corpus.jsonl, line 2: not the passage d2 with its text; run notebooks/02"):
+        Corpus(path)
