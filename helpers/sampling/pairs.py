@@ -94,7 +94,7 @@ def sound_pairs(rows: Iterable[tuple[str, Any]], columns: str) -> tuple[list[dic
             wrong = "is a list" if texts is query and len(query) > 1 else next(filter(None, map(fault, texts)), "")
             if wrong:
                 raise UserError(f"{where}: {names[field]!r} {wrong}; mend or remove the row.")
-        pair = {"id": row.get(names["id"]), "query": query[0].strip(), "positive": distinct(positive)}
+        pair = {"id": row.get(names["id"]), "query": query[0].strip(), "positive": positive}
         pair |= {"negative": negative} if negative else {}
         for field, texts in {"pos_scores": positive, "neg_scores": negative}.items():
             if are_scores(scores := row.get(names[field]), texts):

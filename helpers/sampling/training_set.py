@@ -78,8 +78,8 @@ class TrainingSet(Sequence[dict]):
         self.path, self.instruction, self.group_size = path, instruction, group_size
         name = path.stem.removeprefix("training_")
         self.taught = name == "taught"  # each row has the scores of a teacher
-        with_number = f" with neg_num = {name.removeprefix('neg_')}" if name not in TRAININGS else ""
-        self.remedy = f"run notebooks/{TRAININGS.get(name, '01_build_train_dataset')}.ipynb{with_number} first"
+        drawn = f"01_build_train_dataset.ipynb with neg_num = {name.removeprefix('neg_')}"
+        self.remedy = f"run notebooks/{f'{TRAININGS[name]}.ipynb' if name in TRAININGS else drawn} first"
         self._ids = array("q")  # of each row those of its query, its positives and its negatives
         self._places = array("q")  # of each row where they begin, and where the negatives do
         self._known: dict[int, int] = {}  # hash of a text -> its `text_id`, which takes longer

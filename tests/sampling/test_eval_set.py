@@ -21,12 +21,8 @@ def save(profile):
 
 def test_each_distinct_passage_stands_once(make_profile):
     eval_set = save(make_profile())
-    assert list(eval_set.corpus.values()) == [
-        "Alpha beta",
-        "gamma delta epsilon",
-        "zeta eta theta",
-        "iota kappa lambda",
-    ]
+    passages = ["Alpha beta", "gamma delta epsilon", "zeta eta theta", "iota kappa lambda"]
+    assert list(eval_set.corpus.values()) == passages
     assert eval_set.qrels == {"q2": {"d1": 1, "d3": 1}, "q3": {"d4": 1}}
     assert eval_set.queries == {"q2": "two", "q3": "three"}
 
