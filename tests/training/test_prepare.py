@@ -453,7 +453,7 @@ def test_parts_that_the_model_does_not_have(profile, key, value, sentence):
 
 
 def test_a_matryoshka_is_numbers(make_profile):
-    with pytest.raises(UserError, match="MATRYOSHKA='384;96': string should match"):
+    with pytest.raises(UserError, match="MATRYOSHKA='384;96': give numbers with commas between them"):
         make_profile(MATRYOSHKA="384;96")
 
 
