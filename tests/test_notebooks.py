@@ -170,7 +170,22 @@ def test_opening(path):
         assert word in opening
 
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+def numbers_of_tables(text):
+    """The figures of each row of each table, without what the row is about and the links in it."""
+    rows = [line.split("|")[2:] for line in text.splitlines() if line.startswith("| ")]
+    return [found for row in rows if (found := re.findall(r"[-+]?\d[\d.,]*", " ".join(row))) and len(row) > 3]
+
+
+def test_both_readmes_have_the_same_commands_and_tables():
+    ours, chinese = ((ROOT / name).read_text(encoding="utf8") for name in ("README.md", "README.zh-CN.md"))
+    fenced = [re.findall(r"^```(\w*)\n(.*?)^```$", text, re.S | re.M) for text in (ours, chinese)]
+    commands = [[block for block in blocks if block[0] != "mermaid"] for blocks in fenced]
+    assert commands[0] == commands[1] != []
+    assert numbers_of_tables(ours) == numbers_of_tables(chinese) != []
+    assert re.findall(r"\d\.\d{3} ± \d\.\d{3}", ours) == re.findall(r"\d\.\d{3} ± \d\.\d{3}", chinese)
+
+
+PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 @pytest.mark.parametrize("path", [*PATHS, *PAGES], ids=lambda path: path.stem)
