@@ -36,6 +36,14 @@ def settings() -> None:
 
 
 @door.command()
+def doctor() -> None:
+    """Say what this machine has, and which profiles will work."""
+    from helpers.doctor import doctor
+
+    doctor()
+
+
+@door.command()
 def check(names: list[Name]) -> None:
     """Check settings and models, and that no place is taken."""
     from helpers.encoding import embedder_settings, training_profile
@@ -92,6 +100,14 @@ def clean(yes: Annotated[bool, typer.Option("--yes", help="Remove them.")] = Fal
     from helpers.encoding.encoder import clean
 
     clean(load_profile(), yes)
+
+
+@door.command()
+def search(question: str, name: Name = "neg10") -> None:
+    """Ask the corpus a question."""
+    from helpers.evaluation.search_box import answer
+
+    print(answer(question, name, load_profile()))
 
 
 @door.command()
@@ -154,8 +170,8 @@ def encode(name: Annotated[str, typer.Argument(help="reference, neg10, ...")] = 
     benchmark(name, load_profile())
 
 
-@benchmarks.command()
-def search(vectors: Annotated[int, typer.Argument(min=1)] = 1_000_000) -> None:
+@benchmarks.command("search")
+def search_benchmark(vectors: Annotated[int, typer.Argument(min=1)] = 1_000_000) -> None:
     """Search vectors on disk exactly."""
     from helpers.benchmarks.memory import search
 

@@ -8,19 +8,34 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pins(requirements: Path) -> dict[str, tuple[str, str]]:
+    """Return package -> the version of each `name==version` line, and the one that is installed or nothing."""
+    found = {}
+    for line in requirements.read_text().splitlines():
+        if "==" in line:
+            name, pin = line.split()[0].split("==")
+            try:
+                found[name] = pin, version(name).partition("+")[0]
+            except PackageNotFoundError:
+                found[name] = pin, ""
+    return found
+
+
 def installed(requirements: Path) -> bool:
     """Return whether every `name==version` line is installed."""
-    pins = [line.split()[0] for line in requirements.read_text().splitlines() if "==" in line]
-    try:
-        return all(version(name).partition("+")[0] == pinned for name, pinned in (pin.split("==") for pin in pins))
-    except PackageNotFoundError:
-        return False
+    return all(found == pin for pin, found in pins(requirements).values())
+
+
+def in_force() -> Path:
+    """Return the file that names what is to be installed.
+
+    Both FAISS own the package `faiss`, and one installed over the other would be neither.
+    """
+    return ROOT / ("requirements-gpu.txt" if any(distributions(name="faiss-gpu")) else "requirements.txt")
 
 
 if __name__ == "__main__":
-    # Both FAISS own the package `faiss`, and one installed over the other would be neither.
-    in_force = "requirements-gpu.txt" if any(distributions(name="faiss-gpu")) else "requirements.txt"
-    print(in_force)
+    print(in_force().name)
     found = getattr(find_spec("helpers"), "origin", None)  # of this folder, or of another clone that pip installed
     ours = found is not None and Path(found).resolve().parent == ROOT / "helpers"
-    sys.exit(not (installed(ROOT / in_force) and ours))
+    sys.exit(not (installed(in_force()) and ours))

@@ -8,7 +8,7 @@ import pytest
 from conftest import run_python
 
 from helpers.base.profile import ROOT
-from helpers.installed import installed
+from helpers.installed import installed, pins
 
 
 def lines(name):
@@ -31,6 +31,23 @@ def test_installed(tmp_path):
     for pin in ("numpy==0.0.1", "no-such-package==1.0"):
         (tmp_path / "requirements.txt").write_text(f"pytest==0\n{pin}  # why\n")
         assert not installed(tmp_path / "requirements.txt")
+    assert pins(tmp_path / "requirements.txt")["no-such-package"] == ("1.0", "")
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({}, r"^demo +PROFILE=demo works, without the Hub$"),
+        ({}, r"^msmarco +PROFILE=msmarco will not work: it has to fetch bert-base-uncased, "),
+        ({"DATASET": "nowhere.csv"}, r"^zh +PROFILE=zh will not work: DATASET=nowhere.csv: no such file"),
+        ({"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": 0}, r"^hub +http://127.0.0.1:9 does not answer"),
+    ],
+)
+def test_the_doctor_says_what_will_work(tmp_path, settings, line):
+    done = run_python(ROOT, "-m", "helpers", "doctor", **{"HF_HOME": tmp_path} | settings)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(line, done.stdout, re.M), done.stdout
+    assert len(done.stdout.splitlines()) < 15
 
 
 def test_another_clone_in_the_same_environment_is_noticed(tmp_path):

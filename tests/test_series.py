@@ -223,9 +223,11 @@ def test_a_second_time_without_a_network_and_with_another_number(series, project
 
 COMMANDS = {
     "settings": r"^PROFILE=msmarco$",
+    "doctor": r"^msmarco +PROFILE=msmarco works, without the Hub$",
     "audit neg10": r"^verdict: ",
     "metrics {data}/qrels.trec {output}/runs/neg10.trec": r"^recall@100\t0\.[5-9]",
     "metrics --article": r"^neg50\tndcg@10\t0\.\d{4}$",
+    "search banel reference": r"^5 +.+ \(0\.\d\d\)$",
     "report": r"^reference +bge-m3 +0\.\d{4} ",
     "check neg26": r"^$",
     "clean": r"^0 files of vectors in .*vectors can go; add --yes to remove them\.$",

@@ -4,10 +4,10 @@ import pandas as pd
 from IPython.display import display
 from ipywidgets import HTML, Text, VBox
 
-from helpers.base import positives, ranking
-from helpers.encoding.encoder import Embedder
-from helpers.recall.index import Index, search
-from helpers.sampling.eval_set import EvalSet
+from helpers.base import Profile, positives, ranking
+from helpers.encoding import Embedder, embedder_settings
+from helpers.recall.index import Index, build_index, search
+from helpers.sampling.eval_set import EvalSet, load_eval_set
 from helpers.sampling.texts import excerpt, normalise
 
 Models = dict[str, tuple[Embedder, Index]]  # by name: a model, and an index of its vectors of the corpus
@@ -25,6 +25,17 @@ def ask(question: str, eval_set: EvalSet, models: Models) -> pd.DataFrame:
             for rank, docid in enumerate(ranking(scores), start=1)
         }
     return pd.DataFrame(answers).rename_axis("rank")
+
+
+def answer(question: str, name: str, profile: Profile) -> str:
+    """Return the best five passages of the corpus for a question, by a model: `raw`, `neg10`, ..., `reference`.
+
+    Raises UserError: there is no evaluation set, or as `embedder_settings`.
+    """
+    eval_set, embedder = load_eval_set(profile.data_dir), Embedder(embedder_settings(profile, name), profile)
+    index = build_index(embedder.encode_corpus(eval_set.corpus.values()), profile.index)
+    with pd.option_context("display.max_colwidth", None):
+        return ask(question, eval_set, {name: (embedder, index)}).to_string()
 
 
 def search_box(question: str, eval_set: EvalSet, models: Models) -> None:

@@ -1,0 +1,86 @@
+"""What this machine has, and which profiles will work on it."""
+
+import os
+import platform
+import shutil
+from pathlib import Path
+
+import psutil
+from huggingface_hub import constants, get_session, try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
+
+from helpers.base import ROOT, Profile, UserError, load_profile
+from helpers.encoding.models import PACKAGED
+from helpers.installed import in_force, pins
+
+TESTED = "3.11"  # of Python
+PATIENCE = 3  # seconds that the Hub has to answer
+
+
+def doctor() -> None:
+    """Print a line each about Python, packages, machine, card, FAISS and Hub, and whether each profile will work."""
+    import faiss
+    import torch
+
+    requirements = in_force()
+    others = [
+        f"{name} {found or 'missing'} for {pin}" for name, (pin, found) in pins(requirements).items() if found != pin
+    ]
+    python = platform.python_version()
+    card = "none, so PRECISION=fp16 computes in float32"
+    if torch.cuda.is_available():
+        memory = torch.cuda.get_device_properties(0).total_memory / 1e9
+        halves = "fp16, bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+        card = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}, {memory:.0f} GB, {halves}"
+    reached, cards = _hub_answers(), getattr(faiss, "get_num_gpus", int)()
+    lines = {
+        "python": python + ("" if python.startswith(f"{TESTED}.") else f", untested: {TESTED} is what is tested"),
+        "packages": f"not as in {requirements.name}: {', '.join(others)}" if others else f"all of {requirements.name}",
+        "machine": f"{os.cpu_count()} cores, {psutil.virtual_memory().total / 1e9:.0f} GB of memory, "
+        f"{shutil.disk_usage(ROOT).free / 1e9:.0f} GB of disk free",
+        "card": card,
+        "faiss": f"{faiss.__version__}, searches on {f'{cards} cards' if cards else 'the CPU'}",
+        "hub": f"{constants.ENDPOINT} {'answers' if reached else 'does not answer, or HF_HUB_OFFLINE is set'}",
+    }
+    for path in sorted((ROOT / "profiles").glob("*.env")):
+        lines[path.stem] = _profile_line(path.stem, reached)
+    for name, text in lines.items():
+        print(f"{name:10} {text}")
+
+
+def _hub_answers() -> bool:
+    try:
+        return not constants.HF_HUB_OFFLINE and bool(get_session().head(constants.ENDPOINT, timeout=PATIENCE))
+    except Exception:  # of whichever library it speaks through
+        return False
+
+
+def _profile_line(name: str, reached: bool) -> str:
+    try:
+        profile = load_profile(name)
+    except UserError as error:
+        return f"PROFILE={name} will not work: {error}"
+    missing = _to_fetch(profile)
+    if not missing:
+        return f"PROFILE={name} works, without the Hub"
+    return (
+        f"PROFILE={name} {'works, and fetches' if reached else 'will not work: it has to fetch'} {', '.join(missing)}"
+    )
+
+
+def _to_fetch(profile: Profile) -> list[str]:
+    """Return the data set and the models of the article's series that are not on this disk."""
+    wanted = [(profile.base_model, profile.base_revision), (profile.reference_model, profile.reference_revision)]
+    missing = [name for name, revision in wanted if not _is_here(name, revision)]
+    if profile.dataset != "docstrings" and not profile.dataset_path:
+        found = try_to_load_from_cache(profile.dataset, "README.md", None, profile.dataset_revision or None, "dataset")
+        missing += [] if isinstance(found, str) else [profile.dataset]
+    return missing
+
+
+def _is_here(model: str, revision: str) -> bool:
+    try:
+        kept = try_to_load_from_cache(model, "config.json", revision=revision or None)
+    except HFValidationError:  # a path
+        kept = None
+    return model in PACKAGED or Path(model).is_dir() or isinstance(kept, str)
