@@ -94,6 +94,7 @@ def encode_texts(texts: list[str], max_len: int, tokenizer, forward: Callable, b
     tokenizer makes of a batch, (texts, tokens). `budget` is the tokens of a batch, padding included, halved where they
     do not fit into memory. Raises UserError: a single text does not fit.
     """
+    import torch
     from accelerate.utils.memory import should_reduce_batch_size
 
     ids = tokenizer(texts, truncation=True, max_length=max_len)["input_ids"]
@@ -106,6 +107,7 @@ def encode_texts(texts: list[str], max_len: int, tokenizer, forward: Callable, b
             inputs = tokenizer.pad({"input_ids": [ids[row] for row in rows]}, return_tensors="pt")
             found.append(forward(inputs).float().cpu().numpy())
             start += len(rows)
+            continue
         except RuntimeError as error:
             if not should_reduce_batch_size(error):
                 raise
@@ -114,8 +116,9 @@ def encode_texts(texts: list[str], max_len: int, tokenizer, forward: Callable, b
                     f"Not even one text of {longest} tokens fits into memory; lower QUERY_MAX_LEN or PASSAGE_MAX_LEN, "
                     "or end what else uses the memory."
                 ) from error
-            before, budget = budget, min(budget, len(rows) * longest) // 2
-            print(f"Out of memory with batches of {before} tokens; goes on with {budget}.")
+        torch.cuda.empty_cache()  # the failed batch is free only after the except block
+        before, budget = budget, min(budget, len(rows) * longest) // 2
+        print(f"Out of memory with batches of {before} tokens; goes on with {budget}.")
     return np.concatenate(found)[np.argsort(order)], budget
 
 
@@ -200,8 +203,7 @@ def clean(profile: Profile, remove: bool) -> None:
     eval_set = load_eval_set(profile.data_dir)
     present = {fingerprint(part.values()) for part in (eval_set.queries, eval_set.corpus)}
     present |= {embedder_settings(profile, name).weights for name in ("raw", "reference")}
-    tuned = profile.output_dir.glob("*/config.json")  # and cut bases
-    present |= {model_fingerprint(path.parent) for path in tuned}
+    present |= {model_fingerprint(path.parent) for path in profile.output_dir.glob("*/config.json")}  # tuned or cut
     lost, folder = 0, profile.output_dir / "vectors"
     for path in sorted([*folder.glob("*.npy"), *folder.glob(".*.tmp")]):
         whole = path.suffix == ".npy"  # what is being written is `.NAME.npy.DIGITS.tmp`

@@ -1,7 +1,5 @@
 """Several runs as one."""
 
-from collections import Counter, defaultdict
-
 from helpers.base import DEPTH, Run, ranking
 
 K = 60  # the paper's; the larger, the less the first ranks count before the others
@@ -13,8 +11,10 @@ def fuse(*runs: Run, depth: int = DEPTH) -> Run:
     Reciprocal rank fusion; scores, which no two searches give on one scale, do not count. Cormack, Clarke and Büttcher
     2009, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank Learning Methods", SIGIR.
     """
-    fused: dict[str, Counter] = defaultdict(Counter)
+    fused: Run = {}
     for run in runs:
         for query_id, scores in run.items():
-            fused[query_id].update({docid: 1 / (K + rank) for rank, docid in enumerate(ranking(scores), start=1)})
+            found = fused.setdefault(query_id, {})
+            for rank, docid in enumerate(ranking(scores), start=1):
+                found[docid] = found.get(docid, 0.0) + 1 / (K + rank)
     return {query_id: {docid: found[docid] for docid in ranking(found)[:depth]} for query_id, found in fused.items()}
