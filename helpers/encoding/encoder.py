@@ -4,15 +4,15 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from functools import cache, cached_property
-from itertools import islice, product
 from pathlib import Path
 
 import numpy as np
+from huggingface_hub.utils import chunk_iterable
 from tqdm import tqdm
 
 from helpers.base import UserError, file_fingerprint, fingerprint, model_fingerprint, read_json, timed
 from helpers.base.manifest import MANIFEST, busy, differing, make, manifest_of, read_manifest
-from helpers.base.profile import Profile, check_name, how_to_train
+from helpers.base.profile import Profile, how_to_train
 from helpers.encoding.models import base_model, check_lengths, loading, model_folder
 from helpers.encoding.settings import EmbedderSettings, is_embedder, read_embedder
 from helpers.encoding.vectors import BLOCK, write_vectors
@@ -50,7 +50,7 @@ def embedder_settings(profile: Profile, name: str) -> EmbedderSettings:
         fed = profile.model_dump(include={"pooling", "instruction", "query_max_len", "passage_max_len"})
         check_lengths(profile, folder := base_model(profile))
         return EmbedderSettings(profile.base_name, folder, passage_instruction="", **fed)
-    trained = training_profile(profile, check_name(name))
+    trained = training_profile(profile, name)
     folder, rows = trained.tuned_model(name), trained.training_file(name)
     if not is_embedder(folder):
         raise UserError(f"There is no finished model in {folder}; {how_to_train(name)} first.")
@@ -180,11 +180,10 @@ class Embedder:
         path = self.profile.output_dir / "vectors" / name
 
         def blocks() -> Iterator[np.ndarray]:
-            remaining = iter(texts)
             with tqdm(total=len(texts), desc=f"encode_{side}", unit="text", leave=False, delay=5) as bar:
-                while block := [instruction + text for text in islice(remaining, BLOCK)]:
-                    yield self.encode(block, max_len)
-                    bar.update(len(block))
+                for block in chunk_iterable(texts, BLOCK):
+                    yield (vectors := self.encode([instruction + text for text in block], max_len))
+                    bar.update(len(vectors))
 
         def write() -> dict[str, float]:
             shape = (len(texts), self.model.model.config.hidden_size)  # loads the model, before the clock starts
@@ -202,16 +201,15 @@ def clean(profile: Profile, remove: bool) -> None:
     Raises UserError: there is no evaluation set, or the base or the reference is out of reach.
     """
     eval_set = load_eval_set(profile.data_dir)
-    models = [embedder_settings(profile, name).folder for name in ("raw", "reference")]
-    models += [path.parent for path in profile.output_dir.glob("*/config.json")]  # cut bases and fine-tuned models
-    texts = [fingerprint(part.values()) for part in (eval_set.queries, eval_set.corpus)]
-    present = set(product(map(model_fingerprint, models), texts))
+    present = {fingerprint(part.values()) for part in (eval_set.queries, eval_set.corpus)}
+    present |= {embedder_settings(profile, name).weights for name in ("raw", "reference")}
+    present |= {model_fingerprint(path.parent) for path in profile.output_dir.glob("*/config.json")}  # tuned or cut
     lost, folder = 0, profile.output_dir / "vectors"
     for path in sorted([*folder.glob("*.npy"), *folder.glob(".*.tmp")]):
         whole = path.suffix == ".npy"  # what is being written is `.NAME.npy.DIGITS.tmp`
         manifest = manifest_of(path if whole else path.with_name(path.name[1:].rsplit(".", 2)[0]))
         made_from = (read_manifest(manifest) or {}).get("made_from", {}) if whole else {}
-        if (made_from.get("model"), made_from.get("texts")) not in present and not busy(manifest):
+        if not {made_from.get("model"), made_from.get("texts")} <= present and not busy(manifest):
             print(f"{path.stat().st_size:14,}  {path.name}")
             lost += 1
             if remove:
@@ -227,9 +225,8 @@ def token_lengths(texts: list[str], folder: Path) -> list[int]:
 
 def token_ids(texts: Iterable[str], folder: Path) -> Iterator[list[int]]:
     """Yield the ids of the tokens of each text, as `token_lengths` counts them."""
-    remaining = iter(texts)
-    while block := list(islice(remaining, 1000)):
-        yield from load_tokenizer(folder)(block, return_attention_mask=False)["input_ids"]
+    for block in chunk_iterable(texts, 1000):
+        yield from load_tokenizer(folder)(list(block), return_attention_mask=False)["input_ids"]
 
 
 @cache

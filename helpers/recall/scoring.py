@@ -20,11 +20,9 @@ def cosines(model: Embedder) -> Score:
 
     def score(pairs: list[tuple[str, str]]) -> list[float]:
         queries, passages = (list(dict.fromkeys(side)) for side in zip(*pairs, strict=True))
-        vectors = model.encode_queries(queries), model.encode_corpus(passages)
-        exact = (part.astype(np.float32) for part in vectors)  # in half precision close passages would tie
-        asked, shown = (
-            dict(zip(side, part, strict=True)) for side, part in zip((queries, passages), exact, strict=True)
-        )
+        # In half precision close passages would tie.
+        asked = dict(zip(queries, model.encode_queries(queries).astype(np.float32), strict=True))
+        shown = dict(zip(passages, model.encode_corpus(passages).astype(np.float32), strict=True))
         return [float(asked[query] @ shown[passage]) for query, passage in pairs]
 
     return score
@@ -44,28 +42,23 @@ def cross_encoder(profile: Profile) -> Score:
         from sentence_transformers import CrossEncoder
 
         half = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(computes_in(profile.precision), torch.float32)
-        longest, how = min(LONGEST, positions(folder)), {"dtype": half}
-        model = CrossEncoder(str(folder), max_length=longest, local_files_only=True, model_kwargs=how)
+        how = {"max_length": min(LONGEST, positions(folder)), "activation_fn": torch.nn.Identity()}
+        model = CrossEncoder(str(folder), local_files_only=True, model_kwargs={"dtype": half}, **how)
     if model.num_labels != 1:
         raise UserError(f"{folder} gives {model.num_labels} numbers a pair; give a reranker, which gives one.")
-    return lambda pairs: model.predict(
-        pairs, activation_fn=torch.nn.Identity(), show_progress_bar=len(pairs) > 1000
-    ).tolist()
+    return lambda pairs: model.predict(pairs, show_progress_bar=len(pairs) > 1000).tolist()
 
 
 def rerank(eval_set: EvalSet, run: Run, score: Score, depth: int = DEPTH) -> Run:
-    """Return a run in which the first `depth` passages of each query are in the order of their scores.
-
-    Those below stay there, in their order.
-    """
-    first = {query_id: ranking(scores)[:depth] for query_id, scores in run.items()}
-    pairs = [(eval_set.queries[query_id], eval_set.corpus[docid]) for query_id in first for docid in first[query_id]]
+    """Return a run with the first `depth` passages of each query in the order of their scores, the rest below."""
+    ranked = {query_id: ranking(scores) for query_id, scores in run.items()}
+    pairs = [(eval_set.queries[key], eval_set.corpus[docid]) for key in ranked for docid in ranked[key][:depth]]
     numbers = iter(score(pairs) if pairs else [])
     reranked = {}
-    for query_id, docids in first.items():
-        scores = {docid: next(numbers) for docid in docids}
-        rest = ranking(run[query_id])[depth:]
-        reranked[query_id] = scores | {docid: min(scores.values()) - n for n, docid in enumerate(rest, start=1)}
+    for query_id, docids in ranked.items():
+        scores = {docid: next(numbers) for docid in docids[:depth]}
+        rest = enumerate(docids[depth:], start=1)
+        reranked[query_id] = scores | {docid: min(scores.values()) - below for below, docid in rest}
     return reranked
 
 
