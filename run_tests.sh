@@ -7,11 +7,12 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 source helpers/environment.sh
-if ! command -v chromium chromium-browser google-chrome > /dev/null; then  # without one tests/browser/ is left out
-  if [[ $(id -u) == 0 ]] && command -v apt-get > /dev/null; then
-    (apt-get update && apt-get install --yes --no-install-recommends chromium) > /dev/null 2>&1 || true
-  fi
+browser() { command -v chromium chromium-browser google-chrome > /dev/null; }
+if ! browser && [[ $(id -u) == 0 ]] && command -v apt-get > /dev/null; then
+  echo "Installing Debian's Chromium for tests/browser/; this takes a minute, once."
+  (apt-get update && apt-get install --yes --no-install-recommends chromium) > /dev/null 2>&1 || true
 fi
+browser || echo "There is no Chromium: the tests in a browser are left out."
 ruff format --check .
 ruff check .
 mypy

@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from conftest import environ_of
 from playwright.sync_api import Locator, Page
 
+from helpers.base.profile import ROOT
+
+COMMAND = "jupyter lab --config jupyter_lab_config.py"
 TOKEN = "loopback"
 PATIENCE = 240  # seconds that something may take on a busy machine
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -34,14 +38,17 @@ def until(holds: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any
 
 
 class Lab:
-    """A JupyterLab that was started by a command, with its token."""
+    """A JupyterLab over a copy of the project, started by the README's command, with settings of nobody."""
 
-    def __init__(self, project: Path, environ: dict[str, str], command: str):
+    def __init__(self, project: Path, home: Path, settings: dict[str, object]):
+        assert f"\n{COMMAND}\n" in (ROOT / "README.md").read_text(encoding="utf8")
+        own = {f"JUPYTER_{name}_DIR": home / name for name in ("CONFIG", "DATA", "RUNTIME")} | {"HOME": home}
+        environ = environ_of(project, settings | own)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.project, self.address = project, f"http://127.0.0.1:{port}"
-        words = f"{command} --no-browser --allow-root --port {port} --IdentityProvider.token={TOKEN}".split()
+        words = f"{COMMAND} --no-browser --allow-root --port {port} --IdentityProvider.token={TOKEN}".split()
         null = subprocess.DEVNULL
         self.process = subprocess.Popen(words, cwd=project, env=environ, stdout=null, stderr=null)
         until(self.answers, "JupyterLab", 60)

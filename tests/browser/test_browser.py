@@ -8,13 +8,11 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import environ_of
 from lab import Lab, Notebook, find_browser, until
 from playwright.sync_api import expect, sync_playwright
 
 from helpers.base.profile import ROOT
 
-COMMAND = "jupyter lab --config jupyter_lab_config.py"
 PICTURES = ROOT / "output" / "browser"  # the README's, to be copied to docs/
 LOOK = ("font-size", "font-family", "padding", "text-align", "color", "background-color", "border-bottom-width")
 
@@ -27,10 +25,7 @@ SETTINGS = {"PROFILE": "test", "POOLING": "mean", "LEARNING_RATE": 3e-4, "EPOCHS
 
 @pytest.fixture(scope="module")
 def lab(project, tmp_path_factory):
-    assert f"\n{COMMAND}\n" in (ROOT / "README.md").read_text(encoding="utf8")
-    home = tmp_path_factory.mktemp("home")
-    own = {f"JUPYTER_{name}_DIR": home / name for name in ("CONFIG", "DATA", "RUNTIME")} | {"HOME": home}
-    lab = Lab(project, environ_of(project, SETTINGS | own), COMMAND)
+    lab = Lab(project, tmp_path_factory.mktemp("home"), SETTINGS)
     yield lab
     lab.stop()
 
