@@ -3,7 +3,7 @@
 #
 #   needs   run_all.sh of the same profile; three trainings more
 #   takes   15 to 25 minutes on two CPU cores (demo)
-#   leaves  three more training sets, models and results; executed notebooks 07 and 10 to 12
+#   leaves  three more training sets, models and results; executed notebooks 07 and 10 to 13
 #
 #   bash run_more.sh
 #   FORCE=1 bash run_more.sh                               # train again what is there
@@ -23,4 +23,5 @@ step "04 Evaluate the model that was taught" python -m helpers notebook 04_eval_
 step "10 Once more, with what was measured" python -m helpers notebook 10_mine_hard_negatives
 step "12 Once more, with all models" env FORCE=0 python -m helpers notebook 12_teach_from_scores
 step "07 Compare the models" python -m helpers notebook 07_compare_models
+step "13 Put the ready-made one to work" python -m helpers notebook 13_put_it_to_work
 step "Results" python -m helpers report

@@ -3,6 +3,7 @@
 import ast
 import base64
 import logging
+import re
 import sys
 
 import nbformat
@@ -30,7 +31,7 @@ def run_notebook(name: str, assignments: list[str], profile: Profile) -> None:
     if wrong := ["".join(parts) for parts in words if not parts[1] or parts[0] not in names]:
         raise UserError(f"{name} takes no {wrong[0]!r}; write name=value with one of {', '.join(names) or 'none'}.")
     parameters = {key: int(value) if value.isdigit() else value for key, _, value in words}
-    stem = "_".join([path.stem, *(f"{key}_{value}" for key, value in parameters.items())])
+    stem = re.sub(r"[^\w.-]+", "_", "_".join([path.stem, *(f"{key}_{value}" for key, value in parameters.items())]))
     executed = profile.output_dir / "notebooks" / f"{stem}.ipynb"
     executed.parent.mkdir(parents=True, exist_ok=True)
     logging.getLogger("papermill").setLevel(logging.ERROR)

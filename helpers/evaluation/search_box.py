@@ -34,8 +34,8 @@ def answer(question: str, name: str, profile: Profile) -> str:
     """
     eval_set, embedder = load_eval_set(profile.data_dir), Embedder(embedder_settings(profile, name), profile)
     index = build_index(embedder.encode_corpus(eval_set.corpus.values()), profile.index)
-    with pd.option_context("display.max_colwidth", None):
-        return ask(question, eval_set, {name: (embedder, index)}).to_string()
+    answers = ask(question, eval_set, {name: (embedder, index)})[name]
+    return "\n".join(f"{rank}  {text}" for rank, text in answers.items())
 
 
 def search_box(question: str, eval_set: EvalSet, models: Models) -> None:

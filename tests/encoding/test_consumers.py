@@ -5,16 +5,25 @@ writes it none of them reads right, so that a test here fails where ours would b
 """
 
 import json
+import os
+import re
+import socket
 import subprocess
 import sys
+import sysconfig
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
+from conftest import make_pairs, run_python, write_jsonl
 
+from helpers.base.profile import ROOT
 from helpers.encoding.settings import EmbedderSettings, read_embedder, write_embedder
 
-OLD = "3.4.1"  # of sentence-transformers
 TEXTS = ["banel derak", "lozup " * 60]
 
 
@@ -97,21 +106,92 @@ def test_todays_sentence_transformers_reads_it_without_a_warning(tiny_bert, tmp_
     assert (settings.query_max_len, settings.passage_max_len) == lengths
 
 
+@pytest.fixture(scope="module")
+def infinity(tmp_path_factory) -> Path:
+    """The server's program, of the version that notebook 13 names, in an environment of its own.
+
+    PyTorch, which is large, it shares with ours.
+    """
+    notebook = (ROOT / "notebooks" / "13_put_it_to_work.ipynb").read_text(encoding="utf8")
+    [requirement] = set(re.findall(r"infinity-emb\[server,torch\]==[\d.]+", notebook))
+    folder = tmp_path_factory.mktemp("serve")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    [packages] = folder.glob("lib/python*/site-packages")
+    for name in ("torch*", "functorch*", "nvidia*", "triton*"):
+        for path in Path(sysconfig.get_paths()["purelib"]).glob(name):
+            (packages / path.name).symlink_to(path)
+    if subprocess.run([folder / "bin" / "pip", "install", "-q", requirement], check=False).returncode:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"pip could not fetch {requirement}")
+    return folder / "bin" / "infinity_emb"
+
+
 @pytest.mark.slow
-def test_an_older_sentence_transformers_makes_the_same_vectors(model, tmp_path):
+def test_an_older_sentence_transformers_makes_the_same_vectors(infinity, model, tmp_path):
+    """That of the server, with a transformers before 5."""
     from sentence_transformers import SentenceTransformer
 
     folder, _ = model
-    older, out = tmp_path / "older", tmp_path / "vectors.npy"
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", older]
-    if subprocess.run([*pip, f"sentence-transformers=={OLD}"], check=False).returncode:
-        pytest.skip("pip could not fetch an older sentence-transformers")
+    out = tmp_path / "vectors.npy"
     script = (
-        f"import sys; sys.path.insert(0, {str(older)!r}); import numpy, sentence_transformers\n"
-        f"assert sentence_transformers.__version__ == {OLD!r}\n"
+        "import numpy, sentence_transformers, transformers\n"
+        "assert sentence_transformers.__version__ < '6' and transformers.__version__ < '5'\n"
         f"model = sentence_transformers.SentenceTransformer({str(folder)!r}, device='cpu')\n"
         f"numpy.save({str(out)!r}, model.encode({TEXTS!r}, prompt_name='query'))"
     )
-    subprocess.run([sys.executable, "-c", script], check=True)
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run([infinity.with_name("python"), "-c", script], env=environ, check=True)
     now = SentenceTransformer(str(folder), device="cpu").encode_query(TEXTS)
     assert np.abs(np.load(out) - now).max() < 1e-6
+
+
+def said(project, server, settings) -> str:
+    """Run notebook 13 on the reference; return what it prints."""
+    done = run_python(project, "-m", "helpers", "notebook", "13_put_it_to_work", "name=reference", server, **settings)
+    assert (done.returncode, done.stderr) == (0, "")
+    [path] = (project / "output").glob(f"*/notebooks/13_*{server[-5:]}.ipynb")
+    cells = nbformat.read(path, as_version=4).cells
+    return "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", []))
+
+
+@pytest.mark.slow
+def test_what_is_served_is_what_was_measured(infinity, project, tiny_bert, tmp_path):
+    """By the command that notebook 13 prints."""
+    write_embedder(tiny_bert, tmp_path, EmbedderSettings("tiny", tmp_path, "mean", "ask: ", "", 24, 24))
+    settings = {"PROFILE": "test", "DATASET": write_jsonl(tmp_path / "pairs.jsonl", make_pairs(60))}
+    settings |= {"BASE_MODEL": tiny_bert, "BASE_LAYERS": 0, "REFERENCE_MODEL": tmp_path}
+    done = run_python(project, "-m", "helpers", "notebook", "02_build_eval_dataset", **settings)
+    assert (done.returncode, done.stderr) == (0, "")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = f"server=http://127.0.0.1:{port}"
+    before = said(project, server, settings)
+    assert f"Nothing answers at {server[7:]} (" in before
+    [command] = re.findall(r"^INFINITY_ANONYMOUS_USAGE_STATS=0 \.serve/bin/infinity_emb (.+\n.+)$", before, re.M)
+    words = command.replace("\\\n", " ").replace(" 7997", f" {port}").split()
+    null = subprocess.DEVNULL
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environ |= {"INFINITY_ANONYMOUS_USAGE_STATS": "0"}
+    process = subprocess.Popen([infinity, *words], cwd=project, env=environ, stdout=null, stderr=null)
+    try:
+        end = time.monotonic() + 240
+        while not answers(f"{server[7:]}/health"):
+            assert process.poll() is None and time.monotonic() < end
+            time.sleep(0.5)
+        served, measured = re.findall(
+            r"^(?:served|notebook 04) +nDCG@10 (0\.\d{4}(?:, .+)?)$", said(project, server, settings), re.M
+        )
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+    score, _, differ = served.partition(", vectors differ by ")
+    assert score == measured
+    assert float(differ) < 1e-5
+
+
+def answers(address: str) -> bool:
+    try:
+        urllib.request.urlopen(address)
+        return True
+    except urllib.error.URLError:
+        return False
