@@ -18,7 +18,6 @@ from playwright.sync_api import Locator, Page
 from helpers.base.profile import ROOT
 
 COMMAND = "jupyter lab --config jupyter_lab_config.py"
-TOKEN = "loopback"
 PATIENCE = 240  # seconds that something may take on a busy machine
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -42,15 +41,17 @@ class Lab:
 
     def __init__(self, project: Path, home: Path, settings: dict[str, object]):
         assert f"\n{COMMAND}\n" in (ROOT / "README.md").read_text(encoding="utf8")
-        own = {f"JUPYTER_{name}_DIR": home / name for name in ("CONFIG", "DATA", "RUNTIME")} | {"HOME": home}
+        own = {"JUPYTER_RUNTIME_DIR": home, "HOME": "/dev/null/none"}  # a home that nobody can write to, not even root
         environ = environ_of(project, settings | own)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.project, self.address = project, f"http://127.0.0.1:{port}"
-        words = f"{COMMAND} --no-browser --allow-root --port {port} --IdentityProvider.token={TOKEN}".split()
+        words = f"{COMMAND} --no-browser --allow-root --port {port}".split()
         null = subprocess.DEVNULL
         self.process = subprocess.Popen(words, cwd=project, env=environ, stdout=null, stderr=null)
+        [runs] = until(lambda: list(home.glob("jpserver-*.json")), "JupyterLab", 60)
+        self.token = json.loads(runs.read_text())["token"]  # of its own, for whoever may read this file
         until(self.answers, "JupyterLab", 60)
 
     def answers(self) -> bool:
@@ -64,7 +65,7 @@ class Lab:
 
     def get(self, path: str) -> Any:
         """Return what the server answers."""
-        with urllib.request.urlopen(f"{self.address}{path}?token={TOKEN}") as answer:
+        with urllib.request.urlopen(f"{self.address}{path}?token={self.token}") as answer:
             return json.load(answer)
 
     def stop(self) -> None:
@@ -78,7 +79,7 @@ class Notebook:
 
     def __init__(self, lab: Lab, page: Page, name: str):
         self.lab, self.page, self.name, self.path = lab, page, name, f"notebooks/{name}.ipynb"
-        page.goto(f"{lab.address}/lab/workspaces/{name}/tree/{self.path}?token={TOKEN}&reset")
+        page.goto(f"{lab.address}/lab/workspaces/{name}/tree/{self.path}?token={lab.token}&reset")
         page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=60_000)
         until(lambda: self.state() == "idle", f"the kernel of {name}")
 

@@ -101,6 +101,7 @@ NO_NORMALIZE += [{"path": "1_Pooling", "type": "sentence_transformers.models.Poo
 )
 def test_what_a_model_wants_is_done_or_refused(tiny_embedder, tmp_path, files, wanted):
     folder = shutil.copytree(tiny_embedder, tmp_path / "other")
+    (folder / "own.py").write_text(f"open({str(tmp_path / 'was run')!r}, 'w')\n")
     for name, value in files.items():
         write_json(folder / name, value)
     if wanted is None:
@@ -108,6 +109,7 @@ def test_what_a_model_wants_is_done_or_refused(tiny_embedder, tmp_path, files, w
     else:
         with pytest.raises(UserError, match=f"/other wants {wanted}, which is not supported; give a BERT-like"):
             read_embedder("other", folder)
+    assert not (tmp_path / "was run").exists()
 
 
 def test_files_that_do_not_tell_are_one_sentence(tiny_bert, tiny_embedder, tmp_path):

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -126,6 +127,17 @@ def test_flagembedding_comes_to_the_same(certain_bert, tmp_path):
     assert ours == pytest.approx(theirs, abs=1e-5)
     assert near(our_weights, their_weights)
     assert not near(our_weights, load_file(certain_bert / "model.safetensors"), 1e-3)
+
+
+def test_a_value_is_no_command(new_run, tiny_bert):
+    """What a shell would write to files, if anything on the way from a setting to torchrun gave it to one again."""
+    run = new_run("value", tiny_bert, INSTRUCTION="ask;>x1;$(>x2)`>x3`'", EPOCHS=0.1)
+    write_jsonl(run.data, make_rows(40, 10, run.profile.instruction))
+    run.done()
+    assert run.profile.instruction in (run.folder / "config_sentence_transformers.json").read_text()
+    assert not [
+        place / name for place in (Path("/"), run.script.parent) for name in os.listdir(place) if name[0] == "x"
+    ]
 
 
 @pytest.fixture(scope="module")
