@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import unquote, urlsplit
 
-from helpers.sampling.nano_beir import NAMES
+from helpers.sampling.eval_set import NANO_BEIR
 
 LARGE = (".safetensors", ".bin", ".parquet", ".onnx", ".h5", ".msgpack", ".ot")  # kept in LFS
 KINDS = {"models": "", "datasets": "datasets/"}
@@ -333,7 +333,7 @@ def articles_hub(bert, bge_m3, pairs) -> Hub:
             ("models", BGE_M3): Repo(BGE_M3_COMMIT, m3),
             ("models", RERANKER): Repo(RERANKER_COMMIT, reranker),
             ("datasets", MSMARCO): Repo(MSMARCO_COMMIT, data),
-            **{("datasets", f"zeta-alpha-ai/Nano{name}"): Repo(NANO_COMMIT, nano) for name in NAMES},
+            **{("datasets", f"zeta-alpha-ai/Nano{name}"): Repo(NANO_COMMIT, nano) for name in NANO_BEIR},
         },
         renamed={"bert-base-uncased": BERT},
     )

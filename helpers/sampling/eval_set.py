@@ -1,4 +1,4 @@
-"""The frozen queries, corpus and qrels on which every model is measured alike."""
+"""The frozen queries, corpus and qrels on which every model is measured alike, and small tasks of other subjects."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,16 +7,19 @@ from functools import cached_property
 from itertools import chain, count
 from pathlib import Path
 
-from helpers.base import Profile, Qrels, Rows, UserError, file_fingerprint, fingerprint, read_qrels
+from helpers.base import Profile, Qrels, Rows, UserError, fetch, file_fingerprint, fingerprint, read_qrels
 from helpers.base.files import read_jsonl, whole_file, write_jsonl
 from helpers.base.manifest import code_of, locked, make, read_manifest
 from helpers.sampling.pairs import read_distractors
-from helpers.sampling.sources import CORPUS, is_beir
+from helpers.sampling.sources import CORPUS, is_beir, read_rows
 from helpers.sampling.texts import text_id
 
 REMEDY = "run notebooks/02_build_eval_dataset.ipynb first"
 QUERIES, PASSAGES, QRELS = "eval_dataset.json", "corpus.jsonl", "qrels.trec"
 EVAL_MANIFEST = "eval_set.made.json"
+# All of https://huggingface.co/collections/zeta-alpha-ai/nanobeir but NanoMSMARCO, which the article's pairs are of.
+NANO_BEIR: tuple[str, ...] = ("ArguAna", "ClimateFEVER", "DBPedia", "FEVER", "FiQA2018", "HotpotQA", "NFCorpus", "NQ")
+NANO_BEIR += ("QuoraRetrieval", "SCIDOCS", "SciFact", "Touche2020")
 
 
 class Corpus(Mapping[str, str]):
@@ -120,3 +123,19 @@ def load_eval_set(folder: Path) -> EvalSet:
     if queries.keys() != qrels.keys() or not all(docid in corpus for found in qrels.values() for docid in found):
         raise none  # somebody has edited it
     return EvalSet(queries, corpus, {query_id: qrels[query_id] for query_id in queries})
+
+
+def nano_beir(name: str) -> EvalSet:
+    """Return a task of NanoBEIR, such as `SciFact`: 50 queries of BEIR in some thousand passages.
+
+    Thakur et al. 2021, "BEIR: A Heterogeneous Benchmark for Zero-shot Evaluation of Information Retrieval Models",
+    arXiv:2104.08663. Raises UserError: as `fetch`.
+    """
+    parts = ("queries", "corpus", "qrels")
+    folder = fetch(f"zeta-alpha-ai/Nano{name}", *(f"{part}/*" for part in parts), kind="dataset")
+    rows = {part: [row for path in sorted((folder / part).iterdir()) for _, row in read_rows(path)] for part in parts}
+    queries, corpus = ({row["_id"]: row["text"] for row in rows[part]} for part in parts[:2])
+    qrels: Qrels = {query_id: {} for query_id in queries}
+    for row in rows["qrels"]:
+        qrels[row["query-id"]][row["corpus-id"]] = 1
+    return EvalSet(queries, corpus, qrels)
