@@ -11,7 +11,7 @@ from huggingface_hub.errors import HFValidationError
 
 from helpers.base import ROOT, Profile, UserError, load_profile
 from helpers.encoding.models import PACKAGED
-from helpers.installed import in_force, pins
+from helpers.installed import in_force, lacking
 
 TESTED = "3.11"  # of Python
 PATIENCE = 3  # seconds that the Hub has to answer
@@ -22,10 +22,7 @@ def doctor() -> None:
     import faiss
     import torch
 
-    requirements = in_force()
-    others = [
-        f"{name} {found or 'missing'} for {pin}" for name, (pin, found) in pins(requirements).items() if found != pin
-    ]
+    requirements, others = in_force(), lacking(in_force())
     python = platform.python_version()
     card = "none, so PRECISION=fp16 computes in float32"
     if torch.cuda.is_available():
@@ -60,12 +57,10 @@ def _profile_line(name: str, reached: bool) -> str:
         profile = load_profile(name)
     except UserError as error:
         return f"PROFILE={name} will not work: {error}"
-    missing = _to_fetch(profile)
-    if not missing:
+    if not (missing := _to_fetch(profile)):
         return f"PROFILE={name} works, without the Hub"
-    return (
-        f"PROFILE={name} {'works, and fetches' if reached else 'will not work: it has to fetch'} {', '.join(missing)}"
-    )
+    verdict = "works, and fetches" if reached else "will not work: it has to fetch"
+    return f"PROFILE={name} {verdict} {', '.join(missing)}"
 
 
 def _to_fetch(profile: Profile) -> list[str]:
