@@ -9,7 +9,11 @@ from typing import Annotated
 import typer
 
 from helpers.base import UserError, load_profile, run_command, shell_lines
-from helpers.sampling import check_trains
+from helpers.doctor import doctor
+from helpers.encoding import embedder_settings, training_profile
+from helpers.encoding.encoder import clean
+from helpers.sampling import TrainingSet, check_trains
+from helpers.sampling.documents import documents
 from helpers.training.log import keep_log
 from helpers.training.record import check_place
 
@@ -35,26 +39,19 @@ def settings() -> None:
     print(shell_lines(load_profile().model_dump(by_alias=True)))
 
 
-@door.command()
-def doctor() -> None:
-    """Say what this machine has, and which profiles will work."""
-    from helpers.doctor import doctor
-
-    doctor()
+door.command(help="Say what this machine has, and which profiles will work.")(doctor)
+door.command(help="Make pairs of Markdown and plain text, for DATASET.")(documents)
 
 
 @door.command()
 def check(names: list[Name]) -> None:
     """Check settings and models, and that no place is taken."""
-    from helpers.encoding import embedder_settings, training_profile
-
     profile = load_profile()
     check_trains(profile)
     if profile.own_folders:
         print(profile.own_folders)
     for name in names:
         check_place(training_profile(profile, name).tuned_model(name))
-
     for name in ("raw", "reference"):
         embedder_settings(profile, name)
 
@@ -79,26 +76,15 @@ def log(file: Path) -> None:
 def audit(name: Name) -> None:
     """Count leaks, near duplicates, garbled and cut texts."""
     from helpers.evaluation.audit import audit_of, audit_table, verdict
-    from helpers.sampling import TrainingSet
 
     profile = load_profile()
     findings = audit_of(TrainingSet(profile.training_file(name), profile.instruction), profile)
     print(f"{audit_table(findings).to_string()}\n\nverdict: {verdict(findings)}")
 
 
-@door.command()
-def documents(folder: Path, out: Path) -> None:
-    """Make pairs of Markdown and plain text, for DATASET."""
-    from helpers.sampling.documents import documents
-
-    documents(folder, out)
-
-
-@door.command()
-def clean(yes: Annotated[bool, typer.Option("--yes", help="Remove them.")] = False) -> None:
+@door.command("clean")
+def clean_vectors(yes: Annotated[bool, typer.Option("--yes", help="Remove them.")] = False) -> None:
     """List vectors whose model or texts are gone."""
-    from helpers.encoding.encoder import clean
-
     clean(load_profile(), yes)
 
 
