@@ -1,6 +1,5 @@
 """Run a notebook without a browser, and keep what it shows."""
 
-import ast
 import base64
 import logging
 import re
@@ -13,6 +12,7 @@ from helpers.base import ROOT, Profile, UserError, whole_file
 
 NOTEBOOKS = ROOT / "notebooks"
 STORY = "plot_means("  # in the cell of the README's picture
+BRACES = str.maketrans({"{": "{{", "}": "}}"})  # papermill fills in what they name in a path
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -24,9 +24,8 @@ def run_notebook(name: str, assignments: list[str], profile: Profile) -> None:
     path = NOTEBOOKS / f"{name}.ipynb"
     if not path.is_file():
         raise UserError(f"There is no {path}; give the name of a notebook without its ending.")
-    cells = nbformat.read(path, as_version=4).cells
-    source = "\n".join(cell.source for cell in cells if cell.metadata.get("tags") == ["parameters"])
-    names = [node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)]
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    names = papermill.inspect_notebook(str(path).translate(BRACES))
     words = [text.partition("=") for text in assignments]
     if wrong := ["".join(parts) for parts in words if not parts[1] or parts[0] not in names]:
         raise UserError(f"{name} takes no {wrong[0]!r}; write name=value with one of {', '.join(names) or 'none'}.")
@@ -34,9 +33,8 @@ def run_notebook(name: str, assignments: list[str], profile: Profile) -> None:
     stem = re.sub(r"[^\w.-]+", "_", "_".join([path.stem, *(f"{key}_{value}" for key, value in parameters.items())]))
     executed = profile.output_dir / "notebooks" / f"{stem}.ipynb"
     executed.parent.mkdir(parents=True, exist_ok=True)
-    logging.getLogger("papermill").setLevel(logging.ERROR)
     how = {"progress_bar": sys.stderr.isatty(), "extra_arguments": ["--log-level=50"]}
-    files = (str(file).replace("{", "{{").replace("}", "}}") for file in (path, executed))  # it fills in what they name
+    files = (str(file).translate(BRACES) for file in (path, executed))
     try:  # at once: to free what it has loaded takes a kernel seconds, and all its files are whole
         notebook = papermill.execute_notebook(*files, parameters, shutdown_kernel="immediate", **how)
     except papermill.PapermillExecutionError as error:
