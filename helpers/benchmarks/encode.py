@@ -10,8 +10,8 @@ from torch.utils.benchmark import Timer
 from transformers import AutoConfig
 
 from helpers.base import Profile, UserError, timed
-from helpers.encoding.encoder import Embedder, computes_in, embedder_settings, load_model, token_lengths
-from helpers.encoding.settings import EmbedderSettings
+from helpers.encoding.encoder import Embedder, computes_in, load_model, token_lengths
+from helpers.encoding.settings import EmbedderSettings, embedder_settings
 from helpers.sampling.eval_set import load_eval_set
 
 ROUNDS = 5

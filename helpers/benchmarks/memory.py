@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from helpers.base import DEPTH, ROOT, UserError, timed
 from helpers.benchmarks import passing_profile
-from helpers.encoding.vectors import BLOCK, write_vectors
+from helpers.encoding.encoder import BLOCK, write_vectors
 from helpers.recall.index import ExactIndex
 
 DIMENSION, QUERIES = 384, 100

@@ -13,8 +13,8 @@ from helpers.base import Profile, Run, model_fingerprint
 from helpers.benchmarks import passing_profile
 from helpers.benchmarks.study import ANEW, SEEDS, SETTINGS, Point, Study
 from helpers.encoding import Embedder, embedder_settings, model_folder, training_profile
+from helpers.encoding.encoder import cut
 from helpers.encoding.models import skeleton
-from helpers.encoding.vectors import cut
 from helpers.evaluation import score_queries
 from helpers.evaluation.significance import recipe_difference
 from helpers.recall import build_index, search, search_with

@@ -1,68 +1,21 @@
-"""Texts to vectors: which model a name stands for, batches of like length, and what is kept of vectors on disk."""
+"""Texts to vectors: batches of like length; vectors on disk, read without being loaded, and those that are lost."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import suppress
-from dataclasses import asdict
 from functools import cache, cached_property
+from mmap import mmap
 from pathlib import Path
 
 import numpy as np
 from huggingface_hub.utils import chunk_iterable
 from tqdm import tqdm
 
-from helpers.base import UserError, file_fingerprint, fingerprint, model_fingerprint, read_json, timed
-from helpers.base.manifest import MANIFEST, busy, differing, make, manifest_of, read_manifest
-from helpers.base.profile import Profile, how_to_train
-from helpers.encoding.models import base_model, check_lengths, loading, model_folder
-from helpers.encoding.settings import EmbedderSettings, is_embedder, read_embedder
-from helpers.encoding.vectors import BLOCK, write_vectors
+from helpers.base import Profile, UserError, fingerprint, make, manifest_of, model_fingerprint, timed, whole_file
+from helpers.base.manifest import busy, read_manifest
+from helpers.encoding.models import loading
+from helpers.encoding.settings import EmbedderSettings, embedder_settings
 from helpers.sampling import load_eval_set
 
-
-def training_profile(profile: Profile, name: str) -> Profile:
-    """Return the settings with which `name` is trained; what it takes otherwise is in keys of its own.
-
-    `hard` and `taught` have MINED_GROUP_SIZE and MINED_EPOCHS. `ready_made` has its model as the base, fed as the
-    model's files say, READY_MADE_LEARNING_RATE; texts are cut where the profile cuts them, if it would read more.
-    Raises UserError: as `read_embedder` and `model_folder`.
-    """
-    if name in ("hard", "taught"):
-        return profile.model_copy(update={"group_size": profile.mined_group_size, "epochs": profile.mined_epochs})
-    if name != "ready_made":
-        return profile
-    model, revision = profile.ready_made_model, profile.ready_made_revision
-    wants = asdict(read_embedder(model, model_folder(model, revision)))
-    fed = {key: wants[key] for key in ("pooling", "instruction", "passage_instruction")}
-    fed |= {key: min(wants[key], getattr(profile, key)) for key in ("query_max_len", "passage_max_len")}
-    base = {"base_model": model, "base_revision": revision, "base_layers": 0, "base_suffix": ""}
-    return profile.model_copy(update=base | fed | {"learning_rate": profile.ready_made_learning_rate})
-
-
-def embedder_settings(profile: Profile, name: str) -> EmbedderSettings:
-    """Return a model and how it is fed: `raw`, the base, `neg10`, ..., fine-tuned, or `reference`, ready-made.
-
-    The raw model is fed as the profile says, as the fine-tuned ones were, so that the weights are all that differs.
-    Raises UserError: an unknown name, a model that is not there, or one made from another training set or base model.
-    """
-    if name == "reference":
-        return read_embedder(profile.reference_model, model_folder(profile.reference_model, profile.reference_revision))
-    if name == "raw":
-        fed = profile.model_dump(include={"pooling", "instruction", "query_max_len", "passage_max_len"})
-        check_lengths(profile, folder := base_model(profile))
-        return EmbedderSettings(profile.base_name, folder, passage_instruction="", **fed)
-    trained = training_profile(profile, name)
-    folder, rows = trained.tuned_model(name), trained.training_file(name)
-    if not is_embedder(folder):
-        raise UserError(f"There is no finished model in {folder}; {how_to_train(name)} first.")
-    if (folder / MANIFEST).exists():  # else it has been brought from elsewhere
-        made_from = read_json(folder / MANIFEST)["made_from"]
-        now = {"training set": file_fingerprint(rows)} if rows.exists() else {}
-        with suppress(UserError):  # the base may be out of reach
-            now |= {"base model": model_fingerprint(base_model(trained))}
-        if others := differing(made_from | now, made_from):
-            how = f"with FORCE=1 {how_to_train(name)}, then notebook 04"
-            raise UserError(f"{folder} was made from other {others} than there is now; {how}.")
-    return read_embedder(f"output/{profile.run_name}/{folder.name}", folder)
+BLOCK = 16_384  # vectors in memory at a time: 25 MB of 384 float32
 
 
 def computes_in(precision: str) -> str:
@@ -192,6 +145,34 @@ class Embedder:
 
         self.seconds[f"encode_{side}"] = make(manifest_of(path), made_from, write, [path])["seconds"]
         return np.load(path, mmap_mode="r")
+
+
+def write_vectors(path: Path, blocks: Iterable[np.ndarray], shape: tuple[int, int], dtype: str) -> None:
+    """Write blocks, (rows, dim) each, as one `.npy` of `shape`; raises as `whole_file`."""
+    header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+    with whole_file(path, binary=True) as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in blocks:
+            file.write(np.ascontiguousarray(block, dtype=dtype).data)
+
+
+def vector_blocks(vectors: np.ndarray, size: int = BLOCK) -> Iterator[np.ndarray]:
+    """Yield the vectors in float32, `size` rows at a time."""
+    # A file is mapped anew for each block, so that what was read leaves the memory with its map.
+    # A part of a mapped file has the name of the whole, but only the whole has the map as its base.
+    file = vectors.filename if isinstance(vectors, np.memmap) and isinstance(vectors.base, mmap) else None
+    for start in range(0, len(vectors), size):
+        whole = np.load(file, mmap_mode="r") if file else vectors
+        yield np.array(whole[start : start + size], dtype=np.float32)
+
+
+def cut(vectors: np.ndarray, dim: int) -> np.ndarray:
+    """Return vectors, (texts, more), cut to their first numbers, (texts, dim), and made of length 1 again.
+
+    Kusupati et al. 2022, "Matryoshka Representation Learning", arXiv:2205.13147.
+    """
+    part = np.array(vectors[:, :dim], dtype=np.float32)
+    return part / np.linalg.norm(part, axis=1, keepdims=True)
 
 
 def clean(profile: Profile, remove: bool) -> None:

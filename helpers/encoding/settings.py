@@ -1,15 +1,17 @@
-"""How a model wants its texts, in files of sentence-transformers, written with ours and read of every embedder."""
+"""How a model wants its texts, in files of sentence-transformers; which model a name means, and how it is fed."""
 
 import re
 import shutil
 import tempfile
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from helpers.base import UserError, model_fingerprint, read_json, write_json
-from helpers.encoding.models import loading, positions, skeleton
+from helpers.base import Profile, UserError, file_fingerprint, how_to_train, model_fingerprint, read_json, write_json
+from helpers.base.manifest import MANIFEST, differing
+from helpers.encoding.models import base_model, check_lengths, loading, model_folder, positions, skeleton
 
 LAST = "modules.json"  # moved into place last: where it is, the model is whole
 POOLINGS = {"cls": "cls_token", "mean": "mean_tokens"}  # -> its name in the keys that all programs read
@@ -123,3 +125,49 @@ def read_embedder(model: str, folder: Path) -> EmbedderSettings:
 
 def _read(path: Path) -> Any:
     return read_json(path, "get the model again") if path.exists() else {}
+
+
+def training_profile(profile: Profile, name: str) -> Profile:
+    """Return the settings with which `name` is trained; what it takes otherwise is in keys of its own.
+
+    `hard` and `taught` have MINED_GROUP_SIZE and MINED_EPOCHS. `ready_made` has its model as the base, fed as the
+    model's files say, READY_MADE_LEARNING_RATE; texts are cut where the profile cuts them, if it would read more.
+    Raises UserError: as `read_embedder` and `model_folder`.
+    """
+    if name in ("hard", "taught"):
+        return profile.model_copy(update={"group_size": profile.mined_group_size, "epochs": profile.mined_epochs})
+    if name != "ready_made":
+        return profile
+    model, revision = profile.ready_made_model, profile.ready_made_revision
+    wants = asdict(read_embedder(model, model_folder(model, revision)))
+    fed = {key: wants[key] for key in ("pooling", "instruction", "passage_instruction")}
+    fed |= {key: min(wants[key], getattr(profile, key)) for key in ("query_max_len", "passage_max_len")}
+    base = {"base_model": model, "base_revision": revision, "base_layers": 0, "base_suffix": ""}
+    return profile.model_copy(update=base | fed | {"learning_rate": profile.ready_made_learning_rate})
+
+
+def embedder_settings(profile: Profile, name: str) -> EmbedderSettings:
+    """Return a model and how it is fed: `raw`, the base, `neg10`, ..., fine-tuned, or `reference`, ready-made.
+
+    The raw model is fed as the profile says, as the fine-tuned ones were, so that the weights are all that differs.
+    Raises UserError: an unknown name, a model that is not there, or one made from another training set or base model.
+    """
+    if name == "reference":
+        return read_embedder(profile.reference_model, model_folder(profile.reference_model, profile.reference_revision))
+    if name == "raw":
+        fed = profile.model_dump(include={"pooling", "instruction", "query_max_len", "passage_max_len"})
+        check_lengths(profile, folder := base_model(profile))
+        return EmbedderSettings(profile.base_name, folder, passage_instruction="", **fed)
+    trained = training_profile(profile, name)
+    folder, rows = trained.tuned_model(name), trained.training_file(name)
+    if not is_embedder(folder):
+        raise UserError(f"There is no finished model in {folder}; {how_to_train(name)} first.")
+    if (folder / MANIFEST).exists():  # else it has been brought from elsewhere
+        made_from = read_json(folder / MANIFEST)["made_from"]
+        now = {"training set": file_fingerprint(rows)} if rows.exists() else {}
+        with suppress(UserError):  # the base may be out of reach
+            now |= {"base model": model_fingerprint(base_model(trained))}
+        if others := differing(made_from | now, made_from):
+            how = f"with FORCE=1 {how_to_train(name)}, then notebook 04"
+            raise UserError(f"{folder} was made from other {others} than there is now; {how}.")
+    return read_embedder(f"output/{profile.run_name}/{folder.name}", folder)

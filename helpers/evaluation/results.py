@@ -8,8 +8,8 @@ from huggingface_hub import EvalResult, ModelCard
 
 from helpers.base import Profile, Run, UserError, differing, file_fingerprint, make, read_manifest, whole_file, writing
 from helpers.base.trec import read_run, write_run
-from helpers.encoding.encoder import computes_in, embedder_settings
-from helpers.encoding.settings import EmbedderSettings
+from helpers.encoding.encoder import computes_in
+from helpers.encoding.settings import EmbedderSettings, embedder_settings
 from helpers.evaluation.metrics import average, score_queries
 from helpers.recall.bm25 import Bm25Settings
 from helpers.recall.index import EXACT

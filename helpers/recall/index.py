@@ -7,7 +7,7 @@ import numpy as np
 
 from helpers.base import DEPTH, Profile, Run, UserError, timed
 from helpers.encoding import Embedder, embedder_settings
-from helpers.encoding.vectors import vector_blocks
+from helpers.encoding.encoder import vector_blocks
 from helpers.recall.bm25 import bm25_run, bm25_settings
 from helpers.sampling import EvalSet
 

@@ -9,8 +9,8 @@ from safetensors.numpy import load_file, save_file
 
 from helpers.base.manifest import manifest_of
 from helpers.base.profile import ROOT
-from helpers.encoding.encoder import Embedder, clean, embedder_settings
-from helpers.encoding.settings import EmbedderSettings, write_embedder
+from helpers.encoding.encoder import Embedder, clean
+from helpers.encoding.settings import EmbedderSettings, embedder_settings, write_embedder
 from helpers.sampling import save_eval_set
 
 PAIRS = [pair | {"id": f"q{number}"} for number, pair in enumerate(make_pairs(12))]

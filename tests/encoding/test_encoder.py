@@ -15,8 +15,8 @@ from safetensors.numpy import load_file, save_file
 from helpers.base.errors import UserError
 from helpers.base.profile import ROOT
 from helpers.encoding import encoder
-from helpers.encoding.encoder import Embedder, computes_in, embedder_settings, load_model, token_lengths
-from helpers.encoding.settings import EmbedderSettings
+from helpers.encoding.encoder import Embedder, computes_in, load_model, token_lengths
+from helpers.encoding.settings import EmbedderSettings, embedder_settings
 
 TEXTS = [pair["positive"][0] for pair in make_pairs(40)]
 

@@ -13,9 +13,9 @@ from safetensors.numpy import load_file
 from helpers.base.errors import UserError
 from helpers.base.fingerprint import model_fingerprint
 from helpers.encoding import models
-from helpers.encoding.encoder import Embedder, embedder_settings, load_model
+from helpers.encoding.encoder import Embedder, load_model
 from helpers.encoding.models import base_model, interpolate, load_encoder, model_folder, positions
-from helpers.encoding.settings import EmbedderSettings, read_embedder, write_embedder
+from helpers.encoding.settings import EmbedderSettings, embedder_settings, read_embedder, write_embedder
 
 
 def test_packaged_weights_are_the_official_ones(monkeypatch):

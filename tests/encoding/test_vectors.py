@@ -6,7 +6,7 @@ import pytest
 
 from helpers.base.errors import UserError
 from helpers.base.fingerprint import fingerprint
-from helpers.encoding.vectors import vector_blocks, write_vectors
+from helpers.encoding.encoder import vector_blocks, write_vectors
 
 
 def test_what_is_written_in_blocks_is_read_back(tmp_path):

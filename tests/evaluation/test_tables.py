@@ -11,8 +11,7 @@ from safetensors.numpy import load_file, save_file
 from helpers.base import MANIFEST, file_fingerprint, model_fingerprint, write_json
 from helpers.base.errors import UserError
 from helpers.encoding import base_model
-from helpers.encoding.encoder import embedder_settings
-from helpers.encoding.settings import EmbedderSettings, write_embedder
+from helpers.encoding.settings import EmbedderSettings, embedder_settings, write_embedder
 from helpers.evaluation import pictures, tables
 from helpers.evaluation.metrics import article_metrics
 from helpers.evaluation.results import comparable_results, load_runs, notebook_of, save_result

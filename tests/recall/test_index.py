@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from helpers.base.errors import UserError
-from helpers.encoding.vectors import BLOCK, write_vectors
+from helpers.encoding.encoder import BLOCK, write_vectors
 from helpers.recall.index import build_index, index_line, search
 
 

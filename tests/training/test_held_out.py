@@ -110,7 +110,8 @@ def test_the_score_is_that_of_evaluation(tiny_bert, make_profile, split, precisi
     from FlagEmbedding.finetune.embedder.encoder_only.base import BiEncoderOnlyEmbedderModel
     from transformers import AutoModel, AutoTokenizer
 
-    from helpers.encoding.encoder import Embedder, embedder_settings
+    from helpers.encoding.encoder import Embedder
+    from helpers.encoding.settings import embedder_settings
     from helpers.evaluation.metrics import average, score_queries
     from helpers.recall.index import build_index, search
     from helpers.training.trainer import Collator, held_out_ndcg

@@ -13,9 +13,8 @@ from helpers.base.files import write_json
 from helpers.base.fingerprint import file_fingerprint
 from helpers.base.manifest import MANIFEST, read_manifest, write_manifest
 from helpers.base.profile import ROOT
-from helpers.encoding.encoder import embedder_settings
 from helpers.encoding.models import base_model
-from helpers.encoding.settings import EmbedderSettings, write_embedder
+from helpers.encoding.settings import EmbedderSettings, embedder_settings, write_embedder
 from helpers.sampling.eval_set import EVAL_MANIFEST, save_eval_set
 from helpers.sampling.training_set import TrainingSet
 from helpers.training.checkpoints import mark_whole
