@@ -9,7 +9,7 @@ import psutil
 from huggingface_hub import constants, get_session, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 
-from helpers.base import ROOT, Profile, UserError, load_profile
+from helpers.base import ROOT, UserError, load_profile
 from helpers.encoding.models import PACKAGED
 from helpers.installed import in_force, lacking
 
@@ -53,24 +53,18 @@ def _hub_answers() -> bool:
 
 
 def _profile_line(name: str, reached: bool) -> str:
+    """Say whether a profile will work, and which of its data set and the article's models are not on this disk."""
     try:
         profile = load_profile(name)
     except UserError as error:
         return f"PROFILE={name} will not work: {error}"
-    if not (missing := _to_fetch(profile)):
-        return f"PROFILE={name} works, without the Hub"
-    verdict = "works, and fetches" if reached else "will not work: it has to fetch"
-    return f"PROFILE={name} {verdict} {', '.join(missing)}"
-
-
-def _to_fetch(profile: Profile) -> list[str]:
-    """Return the data set and the models of the article's series that are not on this disk."""
     wanted = [(profile.base_model, profile.base_revision), (profile.reference_model, profile.reference_revision)]
-    missing = [name for name, revision in wanted if not _is_here(name, revision)]
+    missing = [model for model, revision in wanted if not _is_here(model, revision)]
     if profile.dataset != "docstrings" and not profile.dataset_path:
         found = try_to_load_from_cache(profile.dataset, "README.md", None, profile.dataset_revision or None, "dataset")
         missing += [] if isinstance(found, str) else [profile.dataset]
-    return missing
+    verdict = "works, and fetches" if reached else "will not work: it has to fetch"
+    return f"PROFILE={name} {verdict} {', '.join(missing)}" if missing else f"PROFILE={name} works, without the Hub"
 
 
 def _is_here(model: str, revision: str) -> bool:

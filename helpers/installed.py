@@ -20,10 +20,7 @@ def lacking(requirements: Path) -> list[str]:
 
 
 def in_force() -> Path:
-    """Return the file that names what is to be installed.
-
-    Both FAISS own the package `faiss`, and one installed over the other would be neither.
-    """
+    """Return the file that names what is to be installed; both FAISS own the package `faiss`, so there is one."""
     return ROOT / ("requirements-gpu.txt" if any(distributions(name="faiss-gpu")) else "requirements.txt")
 
 
