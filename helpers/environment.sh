@@ -6,28 +6,23 @@ export PYTHONSAFEPATH=1                   # a folder helpers/ where a script is 
 export PYTHONUTF8=1                       # whatever the terminal's encoding
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-lock() {  # lock DESCRIPTOR [wait]: lock the open file until all that have it are gone; status 1 if another script has it
-  python3 - "$@" <<'END'
-import fcntl, sys
-try:
-    fcntl.flock(int(sys.argv[1]), fcntl.LOCK_EX | (0 if "wait" in sys.argv else fcntl.LOCK_NB))
-except BlockingIOError:
-    sys.exit(1)
-except OSError as error:  # some file systems have no locks
-    print(f"warning: no lock on this file system ({error.strerror}); do not start a script twice.", file=sys.stderr)
-END
-}
-
 fill_venv() {
   if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
     echo "error: Python 3.11 or newer is needed; install it, or activate an environment that has it." >&2
     exit 2
   fi
   exec 9>> "$project/.venv.lock"          # two scripts may be started at once
-  if ! lock 9; then
-    echo "Another script is checking or filling $project/.venv; waiting for it."
-    lock 9 wait
-  fi
+  python3 - "$project/.venv" <<'END'      # lock the open file until all that have it are gone
+import fcntl, sys
+try:
+    try:
+        fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"Another script is checking or filling {sys.argv[1]}; waiting for it.", flush=True)
+        fcntl.flock(9, fcntl.LOCK_EX)
+except OSError as error:  # some file systems have no locks
+    print(f"warning: no lock on this file system ({error.strerror}); do not start a script twice.", file=sys.stderr)
+END
   if [[ ! -e $project/.venv/bin/activate ]]; then  # written last
     python3 -m venv "$project/.venv"
   fi
