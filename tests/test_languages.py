@@ -1,11 +1,16 @@
 """The series on pairs in Chinese, in two languages, on seven pairs, and on a folder that only evaluates."""
 
 import json
+import random
+import subprocess
+import time
 from pathlib import Path
 
+import psutil
 import pytest
-from conftest import make_bert, run_bash, run_python, write_jsonl
+from conftest import environ_of, make_bert, run_bash, run_python, write_jsonl
 
+from helpers.base.manifest import read_manifest
 from helpers.encoding.settings import EmbedderSettings, write_embedder
 
 pytestmark = pytest.mark.slow
@@ -70,19 +75,35 @@ def run_notebooks(project: Path, names: tuple[str, ...], **settings: object) -> 
 
 
 def test_chinese_pairs_get_through_the_whole_series(project, settings, tmp_path):
+    """In a terminal and a locale of another time; killed on the way, and started again."""
     faq = write_jsonl(tmp_path / "常见 问题" / "faq.jsonl", chinese_pairs())
-    # a terminal, and a locale, of another time
-    other = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": 0, "PYTHONIOENCODING": "ascii"}
-    done = run_bash(project / "run_all.sh", DATASET=faq, **settings, **other)
-    assert done.returncode == 0, done.stdout + done.stderr
+    some = settings | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": 0, "PYTHONIOENCODING": "ascii", "DATASET": faq}
+    some |= {"BASE_LAYERS": 1, "SAVE_STEPS": 3, "LOGGING_STEPS": 1}
+    rng = random.Random(12)
+    command, environ = ["bash", project / "run_all.sh"], environ_of(project, some)
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE) as series:
+        for _ in range(rng.randrange(10, 30)):  # lines, of which the trainings print most
+            assert series.stdout.readline()
+        time.sleep(rng.random())
+        for process in (psutil.Process(series.pid), *psutil.Process(series.pid).children(recursive=True)):
+            process.kill()
     folder = output_of(project, "zh-faq")
+    assert not (folder / "results" / "neg50.json").exists()
+    done = run_bash(project / "run_all.sh", **some, RESUME=1)
+    assert done.returncode == 0, done.stdout + done.stderr
     results = {path.stem: json.loads(path.read_text()) for path in (folder / "results").glob("*.json")}
     assert results.keys() == {"bm25", "raw", "neg10", "neg50", "reference"}
     assert results["bm25"]["metrics"]["recall@10"] > 0.9  # the thing asked about stands in its passage
     assert "bigrams" in results["bm25"]["model"]
     assert "bigrams" in done.stdout
-    assert done.stdout.count("\naudit  ") == 2
-    assert "unknown" not in done.stdout
+    assert "\naudit  " in done.stdout
+    assert "unknown" not in done.stdout and "Left out" not in done.stdout
+    data = project / "ft_data" / folder.name
+    assert not [path for place in (folder, data) for path in place.rglob("*") if ".tmp" in path.name]
+    manifests = [*data.glob("*.made.json"), *folder.rglob("*.made.json"), *folder.glob("*first1/made.json")]
+    manifests += [*folder.glob("results/*.json"), *folder.glob("*_neg*/checkpoint-*/made.json")]
+    assert len(manifests) > 20
+    assert all(map(read_manifest, manifests))
 
 
 def test_questions_and_passages_of_two_languages(project, settings, tmp_path):
