@@ -1,14 +1,12 @@
 """Memory and speed of a large batch on a small card, at the size of bert-base with random weights."""
 
-from functools import partial
-
 import torch
 from FlagEmbedding.finetune.embedder.encoder_only.base import BiEncoderOnlyEmbedderModel
 from torch.utils.benchmark import Timer
 from transformers import BertConfig, BertModel
 
 from helpers.base import UserError
-from helpers.training.grad_cache import cached_backward
+from helpers.training.loss import cache_gradients
 
 GROUP = 8  # the article's
 QUERY_TOKENS, PASSAGE_TOKENS = 32, 128  # nearly all of MS MARCO's queries and passages are shorter
@@ -28,21 +26,19 @@ def measure(config: BertConfig, batch: int, chunk: int, device: str, steps: int 
     """
     cuda = device == "cuda"
     model = BiEncoderOnlyEmbedderModel(BertModel(config).to(device), temperature=0.02, normalize_embeddings=True)
+    if chunk:
+        cache_gradients(model)
     if cuda:
         torch.cuda.reset_peak_memory_stats()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
     scaler = torch.amp.GradScaler(device, enabled=cuda)
-    precision = partial(torch.autocast, device, torch.float16, enabled=cuda)
 
     def step() -> None:
         queries = make_texts(batch, QUERY_TOKENS, chunk, config, device)
         passages = make_texts(batch * GROUP, PASSAGE_TOKENS, chunk, config, device)
-        if chunk:
-            cached_backward(model, queries, passages, None, precision, lambda loss: scaler.scale(loss).backward())
-        else:
-            with precision():
-                loss = model(*queries, *passages).loss
-            scaler.scale(loss).backward()
+        with torch.autocast(device, torch.float16, enabled=cuda):
+            loss = model(queries, passages).loss
+        scaler.scale(loss).backward()
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad()

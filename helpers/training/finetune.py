@@ -30,7 +30,7 @@ from helpers.sampling import TrainingSet
 from helpers.training.checkpoints import GO_ON, REMEDY, remove_broken
 from helpers.training.curve import Progress
 from helpers.training.held_out import build_held_out, split_held_out
-from helpers.training.loss import MaskedLoss
+from helpers.training.loss import MaskedLoss, cache_gradients
 from helpers.training.publish import write_card
 from helpers.training.record import check_same, keep_alive, make_record, take_place
 from helpers.training.trainer import Collator, SetEpoch, TrainDataset, Trainer
@@ -57,6 +57,8 @@ class Runner(base.EncoderOnlyEmbedderRunner):
             tokenizer, model = super().load_tokenizer_and_model()
         args = self.training_args
         model.cross_entropy = MaskedLoss(args.world_size if args.negatives_cross_device else 1)
+        if args.sub_batch_size:
+            cache_gradients(model)
         if args.frozen_layers:
             layers = next(part for part in model.modules() if isinstance(part, torch.nn.ModuleList))
             for part in (model.model.embeddings, *layers[: args.frozen_layers]):

@@ -6,7 +6,9 @@ unlearn what its gold passage teaches.
 """
 
 import torch
+from FlagEmbedding.finetune.embedder.encoder_only.base import BiEncoderOnlyEmbedderModel
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 
 class MaskedLoss(torch.nn.CrossEntropyLoss):
@@ -38,3 +40,21 @@ class MaskedLoss(torch.nn.CrossEntropyLoss):
         if self.world_size > 1 and loss.requires_grad:
             loss.register_hook(lambda gradient: gradient * self.world_size)
         return loss
+
+
+def cache_gradients(model: BiEncoderOnlyEmbedderModel) -> None:
+    """Let a model compute the loss of a whole batch, which then comes in chunks, with the memory of one of them.
+
+    Gao, Zhang, Han and Callan 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup",
+    arXiv:2101.06983. The loss sees texts only through their vectors, so its gradient splits at the vectors: of a chunk
+    these alone are kept, and once they have their gradient it is encoded again, with the same dropout, and its part of
+    the gradient sent back through it. Loss and gradient are those of `model` before, at a third more computation.
+    """
+    encode = model.encode  # of chunks, each tensor (texts of the chunk, tokens), to vectors, (texts, dim)
+
+    def encode_chunks(chunks: list[dict[str, Tensor]]) -> Tensor | list[Tensor]:
+        # In what is no plain dictionary `checkpoint` looks for no tensors, and so not for their device's random state.
+        parts = [checkpoint(encode, [dict(chunk)], use_reentrant=False) for chunk in chunks]
+        return [torch.cat(part) for part in zip(*parts, strict=True)] if model.use_mrl else torch.cat(parts)
+
+    model.encode = encode_chunks

@@ -9,7 +9,6 @@ import torch
 from FlagEmbedding.abc.finetune.embedder import AbsEmbedderCollator, AbsEmbedderDataArguments, AbsEmbedderTrainDataset
 from FlagEmbedding.finetune.embedder.encoder_only.base import BiEncoderOnlyEmbedderModel, EncoderOnlyEmbedderTrainer
 from safetensors.torch import load_file
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from transformers import BatchEncoding, TrainerCallback, TrainerControl
 from transformers.trainer_utils import rotate_checkpoints
 
@@ -18,7 +17,6 @@ from helpers.encoding.encoder import encode_texts
 from helpers.evaluation import average, score_queries
 from helpers.sampling import EvalSet, TrainingSet, text_id
 from helpers.training.checkpoints import REMEDY, is_whole, mark_whole
-from helpers.training.grad_cache import cached_backward
 
 TOKENS = 8192  # encoded at a time to score, at most
 
@@ -86,7 +84,7 @@ class SetEpoch(TrainerCallback):
 
 
 class Trainer(EncoderOnlyEmbedderTrainer):
-    """Its `eval_dataset` is an `EvalSet`, or None; its `args.sub_batch_size` is the chunk of gradient caching."""
+    """Its `eval_dataset` is an `EvalSet`, or None."""
 
     control: TrainerControl
 
@@ -97,24 +95,6 @@ class Trainer(EncoderOnlyEmbedderTrainer):
             ids = [self.model._dist_gather_tensor(part) for part in ids]
         self.model.cross_entropy.see(*ids)  # so that no positive of a query competes with its gold passage
         return inputs
-
-    def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
-        """Go one step; with `--sub_batch_size` through chunks of the batch, of which one at a time keeps its graph."""
-        if not self.args.sub_batch_size:
-            return super().training_step(model, inputs, num_items_in_batch)
-        self.model.train()
-        inputs = self._prepare_inputs(inputs)
-        texts = inputs["queries"], inputs["passages"], inputs["teacher_scores"]
-        share = 1 / self.current_gradient_accumulation_steps
-        ways = self.accelerator.autocast, lambda loss: self.accelerator.backward(share * loss)
-        loss = cached_backward(self.model, *texts, *ways)
-        if self.args.world_size > 1 and self.accelerator.sync_gradients:
-            # The chunks went around the wrapper that averages gradients over processes.
-            gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
-            together = parameters_to_vector(gradients)
-            torch.distributed.all_reduce(together)
-            vector_to_parameters(together.div_(self.args.world_size), gradients)
-        return share * loss
 
     def evaluate(self, *args, **kwargs) -> dict[str, float]:
         """Score the held-out queries in the precision of the training; every process comes to the same number."""
