@@ -151,9 +151,9 @@ def store() -> None:
 @benchmarks.command()
 def encode(name: Annotated[str, typer.Argument(help="reference, neg10, ...")] = "reference") -> None:
     """Encode the corpus beside two libraries' own ways."""
-    from helpers.benchmarks.encode import benchmark
+    from helpers.benchmarks.speed import encoding
 
-    benchmark(name, load_profile())
+    encoding(name, load_profile())
 
 
 @benchmarks.command("search")
@@ -191,9 +191,9 @@ def recipes(smallest: Smallest = False) -> None:
 @benchmarks.command()
 def grad_cache() -> None:
     """Train large batches in chunks; needs a CUDA card."""
-    from helpers.benchmarks.grad_cache import benchmark
+    from helpers.benchmarks.speed import grad_cache
 
-    benchmark()
+    grad_cache()
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from conftest import make_pairs, make_rows, run_python, write_jsonl
 from helpers.base.errors import UserError
 from helpers.base.profile import ROOT
 from helpers.benchmarks import memory
-from helpers.benchmarks.encode import encoders, measure, token_operations
 from helpers.benchmarks.learning_curve import LearningCurve
 from helpers.benchmarks.recipes import HEADLINE, MORE_SEEDS, RECIPES, Recipes, table
+from helpers.benchmarks.speed import encoders, make_texts, measure_steps, time_in_turns, token_operations
 from helpers.benchmarks.study import SEEDS
 from helpers.encoding.settings import EmbedderSettings, read_embedder, write_embedder
 
@@ -23,7 +23,7 @@ from helpers.encoding.settings import EmbedderSettings, read_embedder, write_emb
 def test_all_libraries_make_the_same_vectors(tiny_bert, make_profile, tmp_path, pooling):
     write_embedder(tiny_bert, tmp_path, EmbedderSettings("tiny", tmp_path, pooling, "ask: ", "read: ", 24, 30))
     texts = [pair["positive"][0] for pair in make_pairs(30)] + ["banel " * 60]
-    seconds, difference = measure(encoders(read_embedder("tiny", tmp_path), make_profile()), texts, rounds=2)
+    seconds, difference = time_in_turns(encoders(read_embedder("tiny", tmp_path), make_profile()), texts, rounds=2)
     assert list(seconds) == ["ours", "FlagEmbedding", "sentence-transformers"]
     assert all(len(times) == 2 and min(times) > 0 for times in seconds.values())
     assert difference < 1e-5
@@ -39,6 +39,17 @@ def test_the_operations_of_a_token_are_those_that_torch_counts(tiny_bert):
         model(torch.ones(3, 20, dtype=torch.long))
     expected = counter.get_total_flops() / 60
     assert token_operations(EmbedderSettings("tiny", tiny_bert, "cls", "", "", 24, 24), 20) == pytest.approx(expected)
+
+
+def test_a_large_batch_is_measured_both_ways():
+    from transformers import BertConfig
+
+    config = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    for chunk in (0, 4):
+        assert measure_steps(config, batch=2, chunk=chunk, device="cpu", steps=1)[0] > 0
+    parts = make_texts(10, 5, 4, config, "cpu")
+    assert [tuple(part["input_ids"].shape) for part in parts] == [(4, 5), (4, 5), (2, 5)]
+    assert len(make_texts(10, 5, 0, config, "cpu")) == 1
 
 
 def test_random_blocks_are_unit_vectors():

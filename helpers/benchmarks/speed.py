@@ -1,21 +1,26 @@
-"""Texts a second of our `Embedder.encode` beside the plain ones of FlagEmbedding and sentence-transformers."""
+"""Texts encoded a second beside two other libraries' own ways; speed and memory of gradient caching beside plain."""
 
 from collections.abc import Callable
 from statistics import median
 
 import numpy as np
 import torch
+from FlagEmbedding.finetune.embedder.encoder_only.base import BiEncoderOnlyEmbedderModel
 from sentence_transformers import SentenceTransformer
 from torch.utils.benchmark import Timer
-from transformers import AutoConfig
+from transformers import AutoConfig, BertConfig, BertModel
 
 from helpers.base import Profile, UserError, timed
 from helpers.encoding.encoder import Embedder, computes_in, load_model, token_lengths
 from helpers.encoding.settings import EmbedderSettings, embedder_settings
 from helpers.sampling.eval_set import load_eval_set
+from helpers.training.loss import cache_gradients
 
 ROUNDS = 5
 MATRIX = 8192  # rows and columns of the product that measures a card's limit
+GROUP = 8  # the article's
+QUERY_TOKENS, PASSAGE_TOKENS = 32, 128  # nearly all of MS MARCO's queries and passages are shorter
+LIMIT = 9e9  # bytes: the article's card
 Encode = Callable[[list[str]], np.ndarray]
 
 
@@ -32,7 +37,9 @@ def encoders(settings: EmbedderSettings, profile: Profile) -> dict[str, Encode]:
     }
 
 
-def measure(ways: dict[str, Encode], texts: list[str], rounds: int = ROUNDS) -> tuple[dict[str, list[float]], float]:
+def time_in_turns(
+    ways: dict[str, Encode], texts: list[str], rounds: int = ROUNDS
+) -> tuple[dict[str, list[float]], float]:
     """Time each way `rounds` times, in turns, so that what else the machine does meets all alike.
 
     Return the seconds of each round, by way, and the largest difference of any number of any vector from ours.
@@ -50,7 +57,7 @@ def token_operations(settings: EmbedderSettings, tokens: float) -> float:
     return config.num_hidden_layers * (2 * layer + 4 * tokens * config.hidden_size)
 
 
-def benchmark(name: str, profile: Profile) -> None:
+def encoding(name: str, profile: Profile) -> None:
     """Encode the profile's corpus with `reference`, `neg10`, ... and print the speed of each way.
 
     Raises UserError: it is `raw`, which sentence-transformers cannot load, or there is no such model.
@@ -61,7 +68,7 @@ def benchmark(name: str, profile: Profile) -> None:
     texts = list(load_eval_set(profile.data_dir).corpus.values())
     lengths = np.minimum(token_lengths(texts, settings.folder), settings.passage_max_len)
     tokens = int(lengths.sum())
-    seconds, difference = measure(encoders(settings, profile), texts)
+    seconds, difference = time_in_turns(encoders(settings, profile), texts)
     where, limit = f"{torch.get_num_threads()} CPU threads", 0.0
     if torch.cuda.is_available():
         where = f"{torch.cuda.get_device_name()}, {profile.precision}"
@@ -77,3 +84,49 @@ def benchmark(name: str, profile: Profile) -> None:
             f"x{typical / median(seconds['ours']):.2f} our time{share}"
         )
     print(f"largest difference of a vector from ours: {difference:.1e}")
+
+
+def make_texts(count: int, tokens: int, chunk: int, config: BertConfig, device: str) -> list[dict[str, torch.Tensor]]:
+    """Return `count` texts of random tokens in chunks, (chunk, tokens) each, or in one if `chunk` is 0."""
+    ids = torch.randint(1000 % config.vocab_size, config.vocab_size, (count, tokens), device=device)
+    return [{"input_ids": part, "attention_mask": torch.ones_like(part)} for part in ids.split(chunk or count)]
+
+
+def measure_steps(config: BertConfig, batch: int, chunk: int, device: str, steps: int = 10) -> tuple[float, int]:
+    """Train random weights in half precision; return the steps a second and the peak of memory in bytes (0 on a CPU).
+
+    A step has `batch` queries with `GROUP` passages each; `chunk` texts are encoded at a time, or all if it is 0.
+    """
+    cuda = device == "cuda"
+    model = BiEncoderOnlyEmbedderModel(BertModel(config).to(device), temperature=0.02, normalize_embeddings=True)
+    if chunk:
+        cache_gradients(model)
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
+    scaler = torch.amp.GradScaler(device, enabled=cuda)
+
+    def step() -> None:
+        queries = make_texts(batch, QUERY_TOKENS, chunk, config, device)
+        passages = make_texts(batch * GROUP, PASSAGE_TOKENS, chunk, config, device)
+        with torch.autocast(device, torch.float16, enabled=cuda):
+            loss = model(queries, passages).loss
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+
+    seconds = Timer("step()", globals={"step": step}).timeit(steps).mean  # warms up, and waits for the card
+    return 1 / seconds, torch.cuda.max_memory_allocated() if cuda else 0
+
+
+def grad_cache() -> None:
+    """Print batch 4 plain beside batch 256 with the cache, of a bert-base. Raises UserError: there is no CUDA card."""
+    if not torch.cuda.is_available():
+        raise UserError("This measures the memory of a CUDA card, and there is none; run it on a machine that has one.")
+    print(f"{torch.cuda.get_device_name()}, bert-base, fp16, {GROUP} passages of {PASSAGE_TOKENS} tokens a query")
+    for batch, chunk in ((4, 0), (256, 64)):
+        speed, peak = measure_steps(BertConfig(), batch, chunk, "cuda")
+        how = f"in chunks of {chunk} texts" if chunk else "plain"
+        size = f"{peak / 1e9:6.2f} GB, {'under' if peak < LIMIT else 'NOT under'} 9 GB"
+        print(f"batch {batch:3} {how:22} {size}   {speed:6.2f} steps/s   {batch * speed:7.1f} queries/s")
