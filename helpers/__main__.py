@@ -14,8 +14,8 @@ from helpers.encoding import embedder_settings, training_profile
 from helpers.encoding.encoder import clean
 from helpers.sampling import TrainingSet, check_trains
 from helpers.sampling.documents import documents
-from helpers.training.log import keep_log
-from helpers.training.record import check_place
+from helpers.training.folder import check_place
+from helpers.training.script import keep_log
 
 door = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 benchmarks = typer.Typer(rich_markup_mode=None)

@@ -28,7 +28,7 @@ from helpers.evaluation import save_result
 from helpers.evaluation.audit import audit_of
 from helpers.sampling import TrainingSet, load_eval_set, load_pairs, negative_pool, save_eval_set, save_training_set
 from helpers.training import finetune
-from helpers.training.checkpoints import last_whole
+from helpers.training.folder import last_whole
 
 POINTS = 8
 PAIRS = make_pairs(300)

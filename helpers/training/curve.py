@@ -13,8 +13,7 @@ from helpers.base import MANIFEST, Profile, UserError, how_to_train, load_profil
 from helpers.base.files import write_jsonl, writing
 from helpers.encoding import training_profile
 from helpers.encoding.settings import is_embedder
-from helpers.training.checkpoints import GO_ON, REMEDY, last_whole
-from helpers.training.record import is_running
+from helpers.training.folder import GO_ON, REMEDY, is_running, last_whole
 
 POINTS = "loss.jsonl"  # beside the model: one JSON object a line, `step` with `loss` and more, or with `ndcg@10`
 

@@ -27,12 +27,11 @@ from helpers.base import MANIFEST, UserError, load_profile, run_command, write_j
 from helpers.encoding.models import loading
 from helpers.encoding.settings import LAST, EmbedderSettings, write_embedder
 from helpers.sampling import TrainingSet
-from helpers.training.checkpoints import GO_ON, REMEDY, remove_broken
 from helpers.training.curve import Progress
+from helpers.training.folder import GO_ON, REMEDY, check_same, keep_alive, make_record, remove_broken, take_place
 from helpers.training.held_out import build_held_out, split_held_out
 from helpers.training.loss import MaskedLoss, cache_gradients
 from helpers.training.publish import write_card
-from helpers.training.record import check_same, keep_alive, make_record, take_place
 from helpers.training.trainer import Collator, SetEpoch, TrainDataset, Trainer
 
 STOPS = (signal.SIGTERM, signal.SIGINT)

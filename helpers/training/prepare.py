@@ -15,9 +15,8 @@ from helpers.encoding.encoder import computes_in
 from helpers.encoding.models import check_lengths, skeleton
 from helpers.evaluation.audit import audit_of, verdict
 from helpers.sampling import EVAL_MANIFEST, TrainingSet, check_trains
-from helpers.training.checkpoints import last_whole
+from helpers.training.folder import check_place, last_whole
 from helpers.training.held_out import split_held_out
-from helpers.training.record import check_place
 
 SAMPLE = 200  # rows whose texts are tokenised for the estimate
 STATE_BYTES = 16  # a parameter: float32 weight, gradient and Adam's two moments

@@ -17,7 +17,7 @@ from helpers.encoding import training_profile
 from helpers.encoding.models import PACKAGED
 from helpers.encoding.settings import is_embedder
 from helpers.training.curve import POINTS, read_points
-from helpers.training.record import flags
+from helpers.training.folder import flags
 
 MINED = "mined negatives, and random ones where these are too few,"
 NEGATIVES = {"hard": MINED, "taught": "negatives scored by a teacher", "ready_made": "random negatives"}

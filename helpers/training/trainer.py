@@ -16,7 +16,7 @@ from helpers.base import UserError, writing
 from helpers.encoding.encoder import encode_texts
 from helpers.evaluation import average, score_queries
 from helpers.sampling import EvalSet, TrainingSet, text_id
-from helpers.training.checkpoints import REMEDY, is_whole, mark_whole
+from helpers.training.folder import REMEDY, is_whole, mark_whole
 
 TOKENS = 8192  # encoded at a time to score, at most
 

@@ -18,8 +18,8 @@ from safetensors.numpy import load_file
 
 from helpers.base.manifest import MANIFEST
 from helpers.base.profile import ROOT, load_profile
-from helpers.training.checkpoints import GO_ON, is_whole, last_whole
 from helpers.training.curve import read_points
+from helpers.training.folder import GO_ON, is_whole, last_whole
 
 pytestmark = pytest.mark.slow
 

@@ -16,10 +16,9 @@ from helpers.base.fingerprint import file_fingerprint
 from helpers.base.manifest import MANIFEST
 from helpers.base.profile import ROOT
 from helpers.training import curve
-from helpers.training.checkpoints import GO_ON
 from helpers.training.curve import POINTS, follow, plot_points
-from helpers.training.log import for_people, keep_log
-from helpers.training.record import check_place, check_same, flags, is_running, make_record
+from helpers.training.folder import GO_ON, check_place, check_same, flags, is_running, make_record
+from helpers.training.script import for_people, keep_log
 
 AGENT = [
     "E1124 16:49:19.385000 4454 torch/distributed/elastic/multiprocessing/api.py:882] failed (exitcode: {code}) "
@@ -179,7 +178,7 @@ def test_a_training_on_another_host_runs_until_its_heartbeat_is_five_minutes_old
     for age, running in ((0, True), (290, True), (310, False)):
         os.utime(folder / MANIFEST, (time.time() - age,) * 2)
         assert is_running(folder) == is_running(folder, held=True) == running
-    script = "import sys, time, pathlib; from helpers.training.record import keep_alive\n"
+    script = "import sys, time, pathlib; from helpers.training.folder import keep_alive\n"
     script += "keep_alive(pathlib.Path(sys.argv[1]), seconds=0.01); time.sleep(1)"
     subprocess.run([sys.executable, "-c", script, folder], cwd=ROOT, check=True)
     assert is_running(folder)
@@ -216,7 +215,7 @@ def test_follow_until_the_end(make_profile, tiny_bert, monkeypatch, capsys, endi
 
     folder = profile.tuned_model("neg10")
     folder.mkdir(parents=True)
-    script = "import sys, pathlib; from helpers.training.record import take_place\n"
+    script = "import sys, pathlib; from helpers.training.folder import take_place\n"
     script += "lock = take_place(pathlib.Path(sys.argv[1])); print('taken', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", script, str(folder)]
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -17,9 +17,8 @@ from helpers.encoding.models import base_model
 from helpers.encoding.settings import EmbedderSettings, embedder_settings, write_embedder
 from helpers.sampling.eval_set import EVAL_MANIFEST, save_eval_set
 from helpers.sampling.training_set import TrainingSet
-from helpers.training.checkpoints import mark_whole
+from helpers.training.folder import check_place, make_record, mark_whole, take_place
 from helpers.training.prepare import activation_bytes, check_machine, hold_out, make_plan, prepare
-from helpers.training.record import check_place, make_record, take_place
 
 SETTINGS = {"BASE_LAYERS": 0, "INSTRUCTION": "ask: "}
 
@@ -120,7 +119,7 @@ def test_a_training_that_runs_is_never_touched(profile, tiny_bert, monkeypatch):
 def test_one_training_at_a_time_has_a_folder_and_force_empties_it(profile, monkeypatch):
     """Also with another base model, since the log is one; and the lock goes with a process that is killed."""
     folder, other = profile.tuned_model("neg10"), profile.model_copy(update={"base_layers": 1}).tuned_model("neg10")
-    script = "import sys, pathlib; from helpers.training.record import take_place\n"
+    script = "import sys, pathlib; from helpers.training.folder import take_place\n"
     script += "lock = take_place(pathlib.Path(sys.argv[1])); print('taken', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", script, str(other)]
     holder = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -18,8 +18,8 @@ from helpers.base.fingerprint import file_fingerprint, model_fingerprint
 from helpers.base.manifest import MANIFEST, read_manifest
 from helpers.encoding.settings import is_embedder
 from helpers.sampling.texts import normalise
-from helpers.training.checkpoints import is_whole
 from helpers.training.curve import read_points
+from helpers.training.folder import is_whole
 from helpers.training.trainer import Trainer
 
 

@@ -6,7 +6,7 @@ from safetensors import SafetensorError
 from helpers.base.errors import UserError
 from helpers.base.files import write_json, writing
 from helpers.base.manifest import MANIFEST, read_manifest
-from helpers.training.checkpoints import is_whole, last_whole, mark_whole, remove_broken
+from helpers.training.folder import is_whole, last_whole, mark_whole, remove_broken
 
 MADE_FROM = {"base model": "cd" * 8, "training set": "ab" * 32, "processes": 2, "--seed": "1"}
 

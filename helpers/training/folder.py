@@ -1,4 +1,4 @@
-"""Which process fills a model's folder, and on what: for those who follow it, and for a resume."""
+"""A model's folder: which process fills it, and on what, its whole checkpoints, and what a resume goes on from."""
 
 import os
 import shutil
@@ -12,15 +12,16 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
-from helpers.base import MANIFEST, UserError, differing, model_fingerprint, read_json, switch
-from helpers.base.manifest import lock_of
+from helpers.base import UserError, model_fingerprint, read_json, switch
+from helpers.base.manifest import MANIFEST, differing, lock_of, read_manifest, write_manifest
 from helpers.encoding.settings import is_embedder
-from helpers.training.checkpoints import last_whole
 
 # Flags that change what is said or kept on the way and not the weights, and paths, whose files have fingerprints.
 FREE = {"resume_from_checkpoint", "logging_steps", "report_to", "save_steps"}
 FREE |= {"model_name_or_path", "train_data", "output_dir"}
 HEARTBEAT = 300  # seconds without a sign of life after which a training on another host counts as ended
+GO_ON = "RESUME=1 goes on from the last whole checkpoint, if there is one"
+REMEDY = f"free some space, then {GO_ON}"
 
 
 def make_record(base: str, training_set: str, processes: int) -> dict:
@@ -134,3 +135,26 @@ def flags(words: list[str]) -> dict[str, str]:
         else:
             found[name] = f"{found[name]} {word}" if found[name] else word
     return found
+
+
+def mark_whole(checkpoint: Path) -> None:
+    """Write the manifest that tells a finished checkpoint from one whose writing was cut short: the training's own."""
+    write_manifest(checkpoint / MANIFEST, read_json(checkpoint.parent / MANIFEST)["made_from"])
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Tell whether a checkpoint has its manifest, and its files the sizes that are given there."""
+    return read_manifest(checkpoint / MANIFEST) is not None
+
+
+def last_whole(folder: Path) -> Path | None:
+    """Return the whole checkpoint with the most steps in a model's folder, or None."""
+    whole = filter(is_whole, folder.glob("checkpoint-*"))
+    return max(whole, key=lambda path: int(path.name.removeprefix("checkpoint-")), default=None)
+
+
+def remove_broken(folder: Path) -> None:
+    """Delete what a write that was cut short has left: checkpoints, and the folders that the last write fills."""
+    broken = [checkpoint for checkpoint in folder.glob("checkpoint-*") if not is_whole(checkpoint)]
+    for path in (*broken, *folder.glob(".plain-*"), *folder.glob(".model-*")):
+        shutil.rmtree(path)
