@@ -74,13 +74,8 @@ class SetEpoch(TrainerCallback):
 
     def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs):
         """Set the epoch that begins or goes on."""
-        epoch = int(state.epoch or 0)
-        train_dataloader.dataset.epoch = epoch
-        sampler = train_dataloader.batch_sampler
-        while sampler is not None:
-            if hasattr(sampler, "set_epoch"):
-                sampler.set_epoch(epoch)
-            sampler = getattr(sampler, "batch_sampler", None) or getattr(sampler, "sampler", None)
+        train_dataloader.dataset.epoch = int(state.epoch or 0)
+        train_dataloader.set_epoch(train_dataloader.dataset.epoch)
 
 
 class Trainer(EncoderOnlyEmbedderTrainer):
