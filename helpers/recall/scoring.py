@@ -1,17 +1,18 @@
-"""Scores of single pairs of query and passage: to rerank what a search has found, or to teach a training."""
+"""Scores beyond a search's: of single pairs, to rerank what it has found or to teach a training; of fused runs."""
 
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from helpers.base import Profile, Run, UserError, ranking
+from helpers.base import DEPTH, Profile, Run, UserError, ranking
 from helpers.encoding import Embedder, model_folder
 from helpers.encoding.encoder import computes_in
 from helpers.encoding.models import loading, positions
 from helpers.sampling import EvalSet, TrainingSet
 
-DEPTH = 50  # passages of a query that are reranked
+RERANKED = 50  # passages of a query, at most
 LONGEST = 512  # tokens of query and passage together, at most
+K = 60  # of the fusion, the paper's; the larger, the less the first ranks count before the others
 Score = Callable[[list[tuple[str, str]]], Sequence[float]]  # of query and passage
 
 
@@ -49,7 +50,7 @@ def cross_encoder(profile: Profile) -> Score:
     return lambda pairs: model.predict(pairs, show_progress_bar=len(pairs) > 1000).tolist()
 
 
-def rerank(eval_set: EvalSet, run: Run, score: Score, depth: int = DEPTH) -> Run:
+def rerank(eval_set: EvalSet, run: Run, score: Score, depth: int = RERANKED) -> Run:
     """Return a run with the first `depth` passages of each query in the order of their scores, the rest below."""
     ranked = {query_id: ranking(scores) for query_id, scores in run.items()}
     pairs = [(eval_set.queries[key], eval_set.corpus[docid]) for key in ranked for docid in ranked[key][:depth]]
@@ -60,6 +61,21 @@ def rerank(eval_set: EvalSet, run: Run, score: Score, depth: int = DEPTH) -> Run
         rest = enumerate(docids[depth:], start=1)
         reranked[query_id] = scores | {docid: min(scores.values()) - below for below, docid in rest}
     return reranked
+
+
+def fuse(*runs: Run, depth: int = DEPTH) -> Run:
+    """Return the best `depth` passages of each query by the sum over runs of 1 / (`K` + rank).
+
+    Reciprocal rank fusion; scores, which no two searches give on one scale, do not count. Cormack, Clarke and Büttcher
+    2009, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank Learning Methods", SIGIR.
+    """
+    fused: Run = {}
+    for run in runs:
+        for query_id, scores in run.items():
+            found = fused.setdefault(query_id, {})
+            for rank, docid in enumerate(ranking(scores), start=1):
+                found[docid] = found.get(docid, 0.0) + 1 / (K + rank)
+    return {query_id: {docid: found[docid] for docid in ranking(found)[:depth]} for query_id, found in fused.items()}
 
 
 def taught_pairs(rows: TrainingSet, score: Score) -> list[dict]:
