@@ -73,11 +73,9 @@ class Study(ABC):
 
     def said(self) -> str:
         """Return whether what is stored was measured with the data, models and settings in force."""
-        others = differing(self.stored()["made_from"], self.made_from())
-        again = f"run python -m helpers benchmark {self.name}"
-        return (
-            f"measured with other {others} than are in force: {again}" if others else "measured with what is in force"
-        )
+        if others := differing(self.stored()["made_from"], self.made_from()):
+            return f"measured with other {others} than are in force: run python -m helpers benchmark {self.name}"
+        return "measured with what is in force"
 
     def run(self, smallest: bool = False) -> None:
         """Measure what is not trained and every point, and keep each as soon as it is there.
@@ -94,21 +92,17 @@ class Study(ABC):
             print(f"{point}: {MEASURES[0]} now {now}, stored {known[0] if known else 'nothing'}")
             return
         with locked(self.path):
-            self._measure_all()
-
-    def _measure_all(self) -> None:
-        found: dict = {"made_from": self.made_from(), "beside": {}, "points": []}
-        before = self.stored() if self.path.exists() else found
-        if others := differing(before["made_from"], found["made_from"]):
-            raise UserError(f"{self.path} was made from other {others}; remove it to measure all anew.")
-        found = before
-        for name in BESIDE:
-            if name not in found["beside"]:
-                found["beside"][name] = self.means(search_with(name, self.eval_set, self.profile))
-                write_json(self.path, found)
-            print(f"{name:9} {found['beside'][name]}", flush=True)
-        for point in self.points():
-            if not any(known | point == known for known in found["points"]):
-                found["points"].append(point | self.measure(point))
-                write_json(self.path, found)
-                print(point | {measure: found["points"][-1][measure] for measure in MEASURES}, flush=True)
+            made_from = self.made_from()
+            found: dict = self.stored() if self.path.exists() else {"made_from": made_from, "beside": {}, "points": []}
+            if others := differing(found["made_from"], made_from):
+                raise UserError(f"{self.path} was made from other {others}; remove it to measure all anew.")
+            for name in BESIDE:
+                if name not in found["beside"]:
+                    found["beside"][name] = self.means(search_with(name, self.eval_set, self.profile))
+                    write_json(self.path, found)
+                print(f"{name:9} {found['beside'][name]}", flush=True)
+            for point in self.points():
+                if not any(known | point == known for known in found["points"]):
+                    found["points"].append(point | self.measure(point))
+                    write_json(self.path, found)
+                    print(point | {measure: found["points"][-1][measure] for measure in MEASURES}, flush=True)
