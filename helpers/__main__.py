@@ -112,11 +112,11 @@ def metrics(
 ) -> None:
     """Score a TREC run as trec_eval or as the article does."""
     from helpers.evaluation.metrics import score_files
-    from helpers.evaluation.tables import article_report
+    from helpers.evaluation.tables import report
 
     if qrels is None and article:
         with redirect_stdout(sys.stderr):  # which runs are left out
-            text = article_report(load_profile())
+            text = report(load_profile(), article=True)
         print(text)
     elif qrels is None or run is None:
         raise UserError("Two files in TREC format are needed, as in: python -m helpers metrics QRELS RUN.")

@@ -47,14 +47,11 @@ def failures(eval_set: EvalSet, run: Run, count: int = 3) -> pd.DataFrame:
 def losses_table(eval_set: EvalSet, runs: dict[str, Run], after: str, other: str, count: int = 3) -> pd.DataFrame:
     """Return the queries on which `after` falls furthest behind `other`, with the passages wanted and found."""
     mine, theirs = (first_ranks(eval_set, runs[name]) for name in (after, other))
-    behind = sorted(eval_set.queries, key=lambda query_id: 1 / mine[query_id] - 1 / theirs[query_id])[:count]
-    rows = []
-    for query_id in (query_id for query_id in behind if mine[query_id] > theirs[query_id]):
-        query, found, wanted = _excerpts(eval_set, runs[after], query_id)
-        rank = str(mine[query_id]) if mine[query_id] <= DEPTH else f"> {DEPTH}"
-        rows.append((query, wanted, found, theirs[query_id], rank))
-    columns = ["query", "wanted", f"{after} found first", f"rank with {other}", f"rank with {after}"]
-    return pd.DataFrame(rows, columns=columns)
+    behind = sorted(eval_set.queries, key=lambda q: 1 / mine[q] - 1 / theirs[q])[:count]
+    ranks = {q: str(mine[q]) if mine[q] <= DEPTH else f"> {DEPTH}" for q in behind if mine[q] > theirs[q]}
+    rows = [(*_excerpts(eval_set, runs[after], q), theirs[q], rank) for q, rank in ranks.items()]
+    columns = ["query", f"{after} found first", "wanted", f"rank with {other}", f"rank with {after}"]
+    return pd.DataFrame(rows, columns=columns).iloc[:, [0, 2, 1, 3, 4]]
 
 
 def _excerpts(eval_set: EvalSet, run: Run, query_id: str) -> tuple[str, str, str]:
@@ -133,24 +130,19 @@ def article_table(qrels: Qrels, runs: dict[str, Run]) -> pd.DataFrame:
     return table[["recall@1", "recall@10", "mrr@10", "ndcg@10"]]
 
 
-def report(profile: Profile) -> str:
-    """Return the results table with the model behind each name. Raises UserError: there are no results."""
-    eval_set, results = _results(profile)
+def report(profile: Profile, article: bool = False) -> str:
+    """Return the results table with the model behind each name.
+
+    With `article` it is the article's measures of all runs, model<TAB>measure<TAB>value a line.
+    Raises UserError: there are no results.
+    """
+    eval_set = load_eval_set(profile.data_dir)
+    if not (results := comparable_results(profile, eval_set)):
+        raise UserError(f"There are no results in {profile.output_dir}; run notebooks 03 to 06 first.")
+    if article:
+        means = {name: article_metrics(eval_set.qrels, run) for name, run in load_runs(profile, results).items()}
+        return "\n".join(f"{name}\t{key}\t{value:.4f}" for name, found in means.items() for key, value in found.items())
     table = results_table(results)
     table.insert(0, "model", [result["model"].rpartition("/")[2] for result in results.values()])
     heading = f"profile {profile.run_name}: {len(eval_set.queries)} queries, {len(eval_set.corpus)} passages"
     return f"{heading}\n\n{table.to_string(float_format='{:.4f}'.format)}"
-
-
-def article_report(profile: Profile) -> str:
-    """Return the article's measures of all runs, model<TAB>measure<TAB>value a line. Raises UserError: as `report`."""
-    eval_set, results = _results(profile)
-    means = {name: article_metrics(eval_set.qrels, run) for name, run in load_runs(profile, results).items()}
-    return "\n".join(f"{name}\t{key}\t{value:.4f}" for name, found in means.items() for key, value in found.items())
-
-
-def _results(profile: Profile) -> tuple[EvalSet, dict[str, dict]]:
-    eval_set = load_eval_set(profile.data_dir)
-    if results := comparable_results(profile, eval_set):
-        return eval_set, results
-    raise UserError(f"There are no results in {profile.output_dir}; run notebooks 03 to 06 first.")

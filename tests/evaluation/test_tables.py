@@ -97,7 +97,7 @@ def shown(profile, capsys):
     said = capsys.readouterr().out
     assert [line.split()[0] for line in tables.report(profile).splitlines()[3:]] == names
     assert capsys.readouterr().out == said
-    article = tables.article_report(profile).splitlines()
+    article = tables.report(profile, article=True).splitlines()
     assert list(dict.fromkeys(line.split("\t")[0] for line in article)) == names
     assert capsys.readouterr().out == said
     return names, said.splitlines()
@@ -273,14 +273,14 @@ def test_a_file_that_is_no_result_is_left_out(series, capsys):
 def test_all_saved_runs_as_the_article_scores_them(models, monkeypatch):
     profile = models()
     monkeypatch.setattr(tables, "load_eval_set", lambda folder: EVAL_SET)
-    for told in (tables.report, tables.article_report):
+    for article in (False, True):
         with pytest.raises(UserError, match="There are no results in .*; run notebooks 03 to 06 first"):
-            told(profile)
+            tables.report(profile, article)
     for name in ("raw", "neg10"):
         save(name, profile)
     means = article_metrics(EVAL_SET.qrels, RUN)
     lines = [f"{name}\t{measure}\t{value:.4f}" for name in ("raw", "neg10") for measure, value in means.items()]
-    assert tables.article_report(profile).splitlines() == lines
+    assert tables.report(profile, article=True).splitlines() == lines
 
 
 def saved_bm25(query, passage, profile):
@@ -298,7 +298,7 @@ def test_a_retriever_that_finds_nothing_is_a_row_of_zeros(models):
     results = comparable_results(profile, eval_set)
     assert load_runs(profile, results) == {"bm25": {}}
     assert set(tables.report(profile).splitlines()[-1].split()) == {"bm25", "BM25", "0.0000"}
-    assert {line.split("\t")[2] for line in tables.article_report(profile).splitlines()} == {"0.0000"}
+    assert {line.split("\t")[2] for line in tables.report(profile, article=True).splitlines()} == {"0.0000"}
 
 
 def test_the_words_of_bm25_are_told_with_the_result(models):
