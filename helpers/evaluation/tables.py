@@ -124,12 +124,6 @@ def recall_curves(qrels: Qrels, runs: dict[str, Run]) -> pd.DataFrame:
     return pd.DataFrame({name: [found[R @ k] for k in ks] for name, found in means.items()}, ks)
 
 
-def article_table(qrels: Qrels, runs: dict[str, Run]) -> pd.DataFrame:
-    """Return the article's measures, a row a model; `article_metrics` says how they differ from ours."""
-    table = pd.DataFrame({name: article_metrics(qrels, run) for name, run in runs.items()}).T
-    return table[["recall@1", "recall@10", "mrr@10", "ndcg@10"]]
-
-
 def report(profile: Profile, article: bool = False) -> str:
     """Return the results table with the model behind each name.
 
