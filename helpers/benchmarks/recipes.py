@@ -1,10 +1,9 @@
 """What would bring more than random negatives: recipes of training beside each other, over seeds."""
 
-from dataclasses import asdict, dataclass, field
 from itertools import product
 from math import ceil
 from resource import RUSAGE_CHILDREN, getrusage
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -29,12 +28,11 @@ MINERS, RANKS, NEG_NUM = ("bm25", "neg10"), 50, 10
 HALVES = "halves"  # stands for them, of the base model's size
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(NamedTuple):
     """A training, its settings, the filter's limit for mined negatives, the temperature of the teacher's scores."""
 
     training: str
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = {}
     limit: float = 0
     temperature: float = 0
 
@@ -83,7 +81,7 @@ class Recipes(Study):
         quickest, *others = RECIPES
         named = [(quickest, SEEDS[0]), *product(HEADLINE, MORE_SEEDS)]
         named += [(name, seed) for seed, name in product(SEEDS, others) if name not in HEADLINE]
-        return [{"recipe": name, **asdict(RECIPES[name]), "seed": seed} for name, seed in named]
+        return [{"recipe": name, **RECIPES[name]._asdict(), "seed": seed} for name, seed in named]
 
     def made_from(self) -> dict[str, object]:
         """Return the identities of data and models, the ready-made one's, too, and the settings."""
@@ -134,11 +132,8 @@ class Recipes(Study):
 
     def _build(self, name: str, hard: list[dict], temperature: float, own: Profile) -> None:
         pool = negative_pool(self.train, self.evaluation)
-        if name in ("hard", "taught"):
-            save_training_set(hard or self.train, pool, NEG_NUM, own, name="hard", own=bool(hard))
-        else:
-            neg_num = 50 if name == "neg50" else NEG_NUM
-            save_training_set(self.train, pool, neg_num, own, name=name)
+        first, neg_num = "hard" if name == "taught" else name, 50 if name == "neg50" else NEG_NUM
+        save_training_set(hard or self.train, pool, neg_num, own, name=first, own=bool(hard))
         if name == "taught":
             teacher = Embedder(embedder_settings(own, "reference"), own)
             pairs = taught_pairs(TrainingSet(own.training_file("hard")), cosines(teacher))
