@@ -22,8 +22,6 @@ def split_held_out(rows: TrainingSet, seed: int) -> tuple[TrainingSet, TrainingS
     kept = [row for row in range(len(rows)) if row not in held]
     aside = {passage for row in held for passage in ids[row][1]}
     missing = {row: n for row in kept if (n := sum(passage in aside for passage in rows.ids(row)[2]))}
-    if not missing:
-        return rows.chosen(kept, {}), rows.chosen(sorted(held), {})
     pool: dict[int, tuple[int, int]] = {}  # passage -> the first row that has it, and which of its positives it is
     for row in kept:
         for place, passage in enumerate(ids[row][1]):
@@ -32,7 +30,7 @@ def split_held_out(rows: TrainingSet, seed: int) -> tuple[TrainingSet, TrainingS
     taken = (  # a query is never its own negative
         [*pool.keys() & {ids[row][0]}, *ids[row][1], *(p for p in rows.ids(row)[2] if p not in aside)] for row in kept
     )
-    negatives = sample_negatives(taken, list(pool), max(missing.values()), seed)
+    negatives = sample_negatives(taken, list(pool), max(missing.values(), default=0), seed)
     replaced = {}
     for row, drawn in zip(kept, negatives, strict=True):
         if row in missing:
