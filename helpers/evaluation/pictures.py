@@ -5,8 +5,6 @@ from collections import defaultdict
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.colors import CenteredNorm
-from numpy.typing import ArrayLike
 
 from helpers.base import DEPTH
 from helpers.evaluation.significance import bootstrap_interval
@@ -119,21 +117,3 @@ def plot_map(vectors: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> p
         axes.scatter(*positives.T, color=colours, marker="*", s=90)
         axes.set(title=name, xticks=[], yticks=[], aspect="equal", adjustable="datalim")
     return figure
-
-
-def plot_scores(matrix: ArrayLike, passages: list[str], gold: ArrayLike, title: str, signed: bool = False) -> plt.Axes:
-    """Draw scores, (queries, passages), as a heat map with the value in each cell and a frame around the gold ones.
-
-    `passages` names the columns, `gold` is the gold column of each row; `signed` colours by sign, with 0 in the middle.
-    """
-    scores = np.asarray(matrix)
-    _, axes = plt.subplots(figsize=(8, 1.8), layout="constrained")
-    axes.imshow(scores, "coolwarm" if signed else "viridis", CenteredNorm() if signed else None, aspect="auto")
-    box = {"facecolor": "black", "alpha": 0.4, "edgecolor": "none", "pad": 1.5}  # to be read on any colour
-    for row, column in enumerate(np.asarray(gold)):
-        axes.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="red", linewidth=3))
-    for (row, column), value in np.ndenumerate(scores):
-        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="white", bbox=box)
-    axes.set_xticks(range(len(passages)), passages, rotation=20, ha="right")
-    axes.set(title=title, yticks=range(len(scores)), yticklabels=[f"q{row + 1}" for row in range(len(scores))])
-    return axes
