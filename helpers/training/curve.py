@@ -30,17 +30,14 @@ def read_points(folder: Path) -> list[dict]:
 class Progress(TrainerCallback):
     """Print a line and append a point at each `logging_steps`; evaluate the last step, too."""
 
-    def __init__(self, folder: Path, batch: int):
-        self.folder = folder
-        self.batch = batch  # queries a step, of all processes together
-
     def on_train_begin(self, args, state, control, **kwargs):
         """Drop the points after the step that the training goes on from."""
+        folder = Path(args.output_dir)
         if state.best_global_step:  # the folder may have moved, and its path is absolute
-            state.best_model_checkpoint = str(self.folder / f"checkpoint-{state.best_global_step}")
+            state.best_model_checkpoint = str(folder / f"checkpoint-{state.best_global_step}")
         self.since, self.step = time.perf_counter(), state.global_step
         if state.is_world_process_zero:
-            write_jsonl(self.folder / POINTS, [p for p in read_points(self.folder) if p["step"] <= state.global_step])
+            write_jsonl(folder / POINTS, [p for p in read_points(folder) if p["step"] <= state.global_step])
 
     def on_step_end(self, args, state, control, **kwargs):
         """Log and score the end of the training even where it falls between two `logging_steps` or `eval_steps`."""
@@ -58,7 +55,8 @@ class Progress(TrainerCallback):
                     "the card has it, and start again with FORCE=1."
                 )
             seconds = (time.perf_counter() - self.since) / (state.global_step - self.step)  # a step
-            speed, left = self.batch / seconds, tqdm.format_interval(seconds * (state.max_steps - state.global_step))
+            speed = args.per_device_train_batch_size * args.world_size / seconds  # queries of all processes together
+            left = tqdm.format_interval(seconds * (state.max_steps - state.global_step))
             point = {"loss": loss, "learning_rate": rate, "examples_per_second": round(speed, 2)}
             text = f"loss {loss:.4f}   lr {rate:.1e}   {speed:.1f} examples/s   {left} left"
         elif "eval_ndcg@10" in logs:
@@ -68,8 +66,8 @@ class Progress(TrainerCallback):
             return  # a summary at the end
         self.since, self.step = time.perf_counter(), state.global_step  # scoring is no training time
         if state.is_world_process_zero:
-            step, steps = state.global_step, state.max_steps
-            with writing(self.folder, REMEDY), (self.folder / POINTS).open("a", encoding="utf8") as file:
+            step, steps, folder = state.global_step, state.max_steps, Path(args.output_dir)
+            with writing(folder, REMEDY), (folder / POINTS).open("a", encoding="utf8") as file:
                 file.write(json.dumps({"step": step, "of": steps, **point}) + "\n")
             print(f"step {step:{len(str(steps))}}/{steps}   {text}", flush=True)
 

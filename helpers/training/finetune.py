@@ -82,10 +82,9 @@ class Runner(base.EncoderOnlyEmbedderRunner):
 
     def load_trainer(self) -> Trainer:
         """Build the trainer, with lines for people in the place of printed dictionaries."""
-        args = self.training_args
         data = self.data_collator, self.train_dataset, self.held_out
-        callbacks = [SetEpoch(), Progress(Path(args.output_dir), args.per_device_train_batch_size * args.world_size)]
-        trainer = Trainer(self.model, args, *data, processing_class=self.tokenizer, callbacks=callbacks)
+        how = {"processing_class": self.tokenizer, "callbacks": [SetEpoch(), Progress()]}
+        trainer = Trainer(self.model, self.training_args, *data, **how)
         trainer.remove_callback(PrinterCallback)
         return trainer
 
