@@ -4,11 +4,12 @@ import pandas as pd
 from IPython.display import display
 from ipywidgets import HTML, Text, VBox
 
-from helpers.base import Profile, positives, ranking
+from helpers.base import Profile
 from helpers.encoding import Embedder, embedder_settings
+from helpers.evaluation.tables import top_passages
 from helpers.recall.index import Index, build_index, search
 from helpers.sampling.eval_set import EvalSet, load_eval_set
-from helpers.sampling.texts import excerpt, normalise
+from helpers.sampling.texts import normalise
 
 Models = dict[str, tuple[Embedder, Index]]  # by name: a model, and an index of its vectors of the corpus
 
@@ -16,15 +17,13 @@ Models = dict[str, tuple[Embedder, Index]]  # by name: a model, and an index of 
 def ask(question: str, eval_set: EvalSet, models: Models) -> pd.DataFrame:
     """Return each model's best five passages, with a star at the positives if the question is an evaluation query."""
     asked = {normalise(query): query_id for query_id, query in eval_set.queries.items()}
-    gold = positives(eval_set.qrels.get(asked.get(normalise(question), ""), {}))
-    texts, answers = eval_set.corpus, {}
+    query_id, answers = asked.get(normalise(question), ""), {}
     for name, (embedder, index) in models.items():
-        scores = search(index, embedder.encode_question(question), ["asked"], list(texts), 5)["asked"]
-        answers[name] = {
-            rank: f"{'★ ' if docid in gold else ''}{excerpt(texts[docid])} ({scores[docid]:.2f})"
-            for rank, docid in enumerate(ranking(scores), start=1)
-        }
-    return pd.DataFrame(answers).rename_axis("rank")
+        run = search(index, embedder.encode_question(question), [query_id], list(eval_set.corpus), 5)
+        found = top_passages(eval_set, run, query_id)
+        shown = found["gold"] + " " + found["passage"] + found["score"].map(" ({:.2f})".format)
+        answers[name] = shown.str.removeprefix(" ")  # of what is no positive
+    return pd.DataFrame(answers)
 
 
 def answer(question: str, name: str, profile: Profile) -> str:

@@ -20,7 +20,7 @@ COLUMNS = ["hit@1", "recall@10", "recall@100", "mrr@10", "ndcg@10"]
 
 def top_passages(eval_set: EvalSet, run: Run, query_id: str, depth: int = 5) -> pd.DataFrame:
     """Return one query's best passages by rank, with score and a star at each positive."""
-    scores, gold = run.get(query_id, {}), positives(eval_set.qrels[query_id])
+    scores, gold = run.get(query_id, {}), positives(eval_set.qrels.get(query_id, {}))
     rows = [("★" if d in gold else "", scores[d], excerpt(eval_set.corpus[d])) for d in ranking(scores)[:depth]]
     return pd.DataFrame(rows, pd.RangeIndex(1, len(rows) + 1, name="rank"), ["gold", "score", "passage"])
 
