@@ -53,8 +53,11 @@ def cache_gradients(model: BiEncoderOnlyEmbedderModel) -> None:
     encode = model.encode  # of chunks, each tensor (texts of the chunk, tokens), to vectors, (texts, dim)
 
     def encode_chunks(chunks: list[dict[str, Tensor]]) -> Tensor | list[Tensor]:
-        # In what is no plain dictionary `checkpoint` looks for no tensors, and so not for their device's random state.
-        parts = [checkpoint(encode, [dict(chunk)], use_reentrant=False) for chunk in chunks]
+        parts = []
+        for chunk in chunks:
+            torch.clear_autocast_cache()  # of weights in half precision, in which chunks would add up their gradients
+            # In what is no plain dictionary it looks for no tensors, and so not for their device's random state.
+            parts.append(checkpoint(encode, [dict(chunk)], use_reentrant=False))
         return [torch.cat(part) for part in zip(*parts, strict=True)] if model.use_mrl else torch.cat(parts)
 
     model.encode = encode_chunks

@@ -90,6 +90,20 @@ def test_a_teacher_and_matryoshka_reach_the_gradient(certain_bert, taught, lengt
         assert torch.allclose(found[name], gradient, atol=1e-5), name
 
 
+def test_the_gradients_of_chunks_are_added_up_in_float32(certain_bert):
+    """Not in bf16, as where autocast keeps one copy of a weight in bf16 for all of them."""
+    chunks, found = make_chunks(certain_bert, (1, 1)), []
+    for cached, one_copy in ((True, True), (False, False), (False, True)):
+        model = make_model(certain_bert, cached)
+        with torch.autocast("cpu", torch.bfloat16, cache_enabled=one_copy):
+            loss = model(*chunks).loss
+        loss.backward()
+        found.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    cached, apart, together = found
+    assert (cached - apart).norm() < 1e-5 * apart.norm()
+    assert (together - apart).norm() > 1e-3 * apart.norm()
+
+
 def test_dropout_is_replayed_and_matters(tiny_bert):
     model = make_model(tiny_bert, cached=True)
     chunks = make_chunks(tiny_bert, (4, 4))
