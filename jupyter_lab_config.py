@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 
 os.environ["PYTHONUTF8"] = "1"  # of the notebooks and terminals that start from here, whatever the encoding there
-if not os.access(Path.home(), os.W_OK):  # what Jupyter and IPython would keep there has a place until the next boot
+if not os.access(os.path.expanduser("~"), os.W_OK):  # what Jupyter and IPython keep there has a place until a reboot
     for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR", "MPLCONFIGDIR"):
-        os.environ.setdefault(name, tempfile.mkdtemp())
+        os.environ[name] = os.environ.get(name) or tempfile.mkdtemp()
 
 c = get_config()  # noqa: F821  traitlets puts it there
 c.ServerApp.root_dir = str(Path(__file__).resolve().parent)

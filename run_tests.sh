@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # All checks of this project: formatter, linter, types and tests. Arguments go to pytest: bash run_tests.sh -m 'not slow'
 #
-#   needs   Python 3.11 or newer; no network once the requirements are installed
+#   needs   Python 3.11 or newer; a network for the requirements, and for infinity, which tests/encoding/ serves a model by
 #   takes   15 to 20 minutes on two CPU cores, after the installation
 #   leaves  the caches of pytest, ruff and mypy, which git ignores; tests that run scripts do it in a copy of the project
 set -euo pipefail

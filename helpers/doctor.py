@@ -68,8 +68,11 @@ def _profile_line(name: str, reached: bool) -> str:
 
 
 def _is_here(model: str, revision: str) -> bool:
+    if model in PACKAGED or Path(model).is_dir():
+        return True
+    files = ("config.json", "model.safetensors", "pytorch_model.bin")  # the weights come last
     try:
-        kept = try_to_load_from_cache(model, "config.json", revision=revision or None)
-    except HFValidationError:  # a path
-        kept = None
-    return model in PACKAGED or Path(model).is_dir() or isinstance(kept, str)
+        config, *weights = (try_to_load_from_cache(model, file, revision=revision or None) for file in files)
+    except HFValidationError:  # a path to nothing
+        return False
+    return isinstance(config, str) and any(isinstance(path, str) for path in weights)

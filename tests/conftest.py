@@ -213,7 +213,7 @@ def make_profile(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def project(tmp_path_factory) -> Path:
     """A copy of the project, so that nobody's own data, models and results are touched; its folder has a hard name."""
-    ignored = (".git", ".venv*", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis", "tests", "*.log")
+    ignored = (".git", ".venv*", ".serve", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis", "tests", "*.log")
     copy = tmp_path_factory.mktemp("copy") / "pro {ject} [项目]"
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*ignored))
     for name in ("ft_data", "output"):

@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -86,7 +87,8 @@ def test_chinese_pairs_get_through_the_whole_series(project, settings, tmp_path)
             assert series.stdout.readline()
         time.sleep(rng.random())
         for process in (psutil.Process(series.pid), *psutil.Process(series.pid).children(recursive=True)):
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
     folder = output_of(project, "zh-faq")
     assert not (folder / "results" / "neg50.json").exists()
     done = run_bash(project / "run_all.sh", **some, RESUME=1)

@@ -154,6 +154,18 @@ def test_the_readme_repeats_the_stored_results():
     assert all(any(pair == pytest.approx(other, abs=6e-4) for other in known) for pair in said)
 
 
+def test_what_is_served_and_stored_is_what_13_says():
+    cells = read(NOTEBOOKS / "13_put_it_to_work.ipynb")
+    printed = "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", []))
+    served, measured = re.findall(r"^(?:served|notebook 04) +nDCG@10 (0\.\d{4})", printed, re.M)
+    assert served == measured
+    rows = {words[0]: words[1:] for words in table_of(cells, "costs.pivot(")}
+    prose = " ".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    said = re.search(r"worth (0\.\d{3}) as 384 rescored signs, (0\.\d{3}) as 48\s+numbers", prose)
+    shown = [float(rows["384"][4]), float(rows["48"][2])]
+    assert [float(value) for value in said.groups()] == pytest.approx(shown, abs=6e-4)
+
+
 def test_the_readme_repeats_the_recipes():
     points = json.loads((ROOT / "docs" / "recipes.json").read_text())["points"]
     for name, row in table(points).iterrows():

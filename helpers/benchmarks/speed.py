@@ -1,5 +1,6 @@
 """Texts encoded a second beside two other libraries' own ways; speed and memory of gradient caching beside plain."""
 
+import gc
 from collections.abc import Callable
 from statistics import median
 
@@ -101,6 +102,7 @@ def measure_steps(config: BertConfig, batch: int, chunk: int, device: str, steps
     model = BiEncoderOnlyEmbedderModel(BertModel(config).to(device), temperature=0.02, normalize_embeddings=True)
     if chunk:
         cache_gradients(model)
+    gc.collect()  # the model before, if that caches: its own encoding refers to it
     if cuda:
         torch.cuda.reset_peak_memory_stats()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)

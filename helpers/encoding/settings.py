@@ -70,10 +70,14 @@ def _write_for_all(folder: Path, settings: EmbedderSettings) -> None:
     modes = {f"pooling_mode_{name}": mode == settings.pooling for mode, name in POOLINGS.items()}
     size = {"word_embedding_dimension": read_json(pooling)["embedding_dimension"]}
     write_json(pooling, size | modes | {"include_prompt": True})  # after the modes: vLLM takes the first that is true
-    tokenizer = folder / "tokenizer_config.json"
-    named = read_json(tokenizer)
-    if named["tokenizer_class"] == "TokenizersBackend":  # transformers 5's own name, which 4 does not know
-        write_json(tokenizer, named | {"tokenizer_class": "PreTrainedTokenizerFast"})
+    tokenizer = read_json(folder / "tokenizer_config.json")
+    for name in ("is_local", "local_files_only"):  # how it was loaded here
+        tokenizer.pop(name, None)
+    if tokenizer.get("tokenizer_class") == "TokenizersBackend":  # transformers 5's own names, which 4 does not know
+        tokenizer["tokenizer_class"] = "PreTrainedTokenizerFast"
+    if isinstance(tokenizer.get("extra_special_tokens"), list):
+        tokenizer["additional_special_tokens"] = tokenizer.pop("extra_special_tokens")
+    write_json(folder / "tokenizer_config.json", tokenizer)
     lengths = {settings.query_max_len, settings.passage_max_len}
     more = read_json(texts) if len(lengths) == 2 else {}
     write_json(texts, {"max_seq_length": max(lengths), "do_lower_case": False} | more)

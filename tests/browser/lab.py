@@ -36,6 +36,12 @@ def until(holds: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any
     return found
 
 
+def token_in(path: Path) -> str:
+    """Return the token that JupyterLab has made for itself, from the file that tells its user."""
+    content = until(path.read_text, f"the content of {path.name}")
+    return json.loads(content)["token"]
+
+
 class Lab:
     """A JupyterLab over a copy of the project, started by the README's command, with settings of nobody."""
 
@@ -50,8 +56,7 @@ class Lab:
         words = f"{COMMAND} --no-browser --allow-root --port {port}".split()
         null = subprocess.DEVNULL
         self.process = subprocess.Popen(words, cwd=project, env=environ, stdout=null, stderr=null)
-        [runs] = until(lambda: list(home.glob("jpserver-*.json")), "JupyterLab", 60)
-        self.token = json.loads(runs.read_text())["token"]  # of its own, for whoever may read this file
+        self.token = until(lambda: [*map(token_in, home.glob("jpserver-*.json"))], "JupyterLab", 60)[0]
         until(self.answers, "JupyterLab", 60)
 
     def answers(self) -> bool:

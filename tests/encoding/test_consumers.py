@@ -7,6 +7,7 @@ writes it none of them reads right, so that a test here fails where ours would b
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import sysconfig
 import time
 import urllib.error
 import urllib.request
+from importlib.metadata import version
 from pathlib import Path
 
 import nbformat
@@ -68,8 +70,14 @@ READERS = [text_embeddings_inference, vllm, llama_cpp, ollama]
 
 @pytest.fixture(params=["cls", "mean"])
 def model(request, tiny_bert, tmp_path):
-    write_embedder(tiny_bert, tmp_path, EmbedderSettings("tiny", tmp_path, request.param, "ask: ", "", 24, 24))
-    return tmp_path, request.param
+    from transformers import AutoTokenizer
+
+    plain = shutil.copytree(tiny_bert, tmp_path / "plain")
+    AutoTokenizer.from_pretrained(plain, extra_special_tokens=["[Q]"]).save_pretrained(plain)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    write_embedder(plain, folder, EmbedderSettings("tiny", folder, request.param, "ask: ", "", 24, 24))
+    return folder, request.param
 
 
 @pytest.mark.parametrize("reader", READERS)
@@ -117,10 +125,13 @@ def infinity(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("serve")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     [packages] = folder.glob("lib/python*/site-packages")
+    (folder / "ours.txt").write_text(f"torch=={version('torch')}\n")  # or pip would remove it, through the links
     for name in ("torch*", "functorch*", "nvidia*", "triton*"):
         for path in Path(sysconfig.get_paths()["purelib"]).glob(name):
             (packages / path.name).symlink_to(path)
-    if subprocess.run([folder / "bin" / "pip", "install", "-q", requirement], check=False).returncode:
+    if subprocess.run(
+        [folder / "bin" / "pip", "install", "-q", "-c", folder / "ours.txt", requirement], check=False
+    ).returncode:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"pip could not fetch {requirement}")
     return folder / "bin" / "infinity_emb"
 
@@ -148,7 +159,7 @@ def said(project, server, settings) -> str:
     """Run notebook 13 on the reference; return what it prints."""
     done = run_python(project, "-m", "helpers", "notebook", "13_put_it_to_work", "name=reference", server, **settings)
     assert (done.returncode, done.stderr) == (0, "")
-    [path] = (project / "output").glob(f"*/notebooks/13_*{server[-5:]}.ipynb")
+    [path] = (project / "output").glob(f"*/notebooks/13_*_{server.rpartition(':')[2]}.ipynb")
     cells = nbformat.read(path, as_version=4).cells
     return "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", []))
 
@@ -161,13 +172,13 @@ def test_what_is_served_is_what_was_measured(infinity, project, tiny_bert, tmp_p
     settings |= {"BASE_MODEL": tiny_bert, "BASE_LAYERS": 0, "REFERENCE_MODEL": tmp_path}
     done = run_python(project, "-m", "helpers", "notebook", "02_build_eval_dataset", **settings)
     assert (done.returncode, done.stderr) == (0, "")
+    before = said(project, "server=http://127.0.0.1:9", settings)
+    assert "Nothing answers at http://127.0.0.1:9 (" in before
+    [command] = re.findall(r"^INFINITY_ANONYMOUS_USAGE_STATS=0 \.serve/bin/infinity_emb (.+\n.+)$", before, re.M)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server = f"server=http://127.0.0.1:{port}"
-    before = said(project, server, settings)
-    assert f"Nothing answers at {server[7:]} (" in before
-    [command] = re.findall(r"^INFINITY_ANONYMOUS_USAGE_STATS=0 \.serve/bin/infinity_emb (.+\n.+)$", before, re.M)
     words = command.replace("\\\n", " ").replace(" 7997", f" {port}").split()
     null = subprocess.DEVNULL
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

@@ -133,11 +133,11 @@ def test_a_value_is_no_command(new_run, tiny_bert):
     """What a shell would write to files, if anything on the way from a setting to torchrun gave it to one again."""
     run = new_run("value", tiny_bert, INSTRUCTION="ask;>x1;$(>x2)`>x3`'", EPOCHS=0.1)
     write_jsonl(run.data, make_rows(40, 10, run.profile.instruction))
+    places = Path("/"), run.script.parent
+    before = [sorted(os.listdir(place)) for place in places]
     run.done()
     assert run.profile.instruction in (run.folder / "config_sentence_transformers.json").read_text()
-    assert not [
-        place / name for place in (Path("/"), run.script.parent) for name in os.listdir(place) if name[0] == "x"
-    ]
+    assert [sorted(os.listdir(place)) for place in places] == before
 
 
 @pytest.fixture(scope="module")
