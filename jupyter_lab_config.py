@@ -7,12 +7,13 @@ import os
 import tempfile
 from pathlib import Path
 
+c = get_config()  # noqa: F821  traitlets puts it there
 os.environ["PYTHONUTF8"] = "1"  # of the notebooks and terminals that start from here, whatever the encoding there
 if not os.access(os.path.expanduser("~"), os.W_OK):  # what Jupyter and IPython keep there has a place until a reboot
     for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR", "MPLCONFIGDIR"):
         os.environ[name] = os.environ.get(name) or tempfile.mkdtemp()
-
-c = get_config()  # noqa: F821  traitlets puts it there
+    for name in ("user_settings_dir", "workspaces_dir"):  # which it has looked for already
+        setattr(c.LabApp, name, tempfile.mkdtemp())
 c.ServerApp.root_dir = str(Path(__file__).resolve().parent)
 # Started without a terminal it would take login shells, which on Debian forget the PATH, and with it the environment.
 c.ServerApp.terminado_settings = {"shell_command": [os.environ.get("SHELL") or "bash"]}

@@ -4,6 +4,7 @@ import base64
 import logging
 import re
 import sys
+from pathlib import Path
 
 import nbformat
 import papermill
@@ -21,15 +22,22 @@ def run_notebook(name: str, assignments: list[str], profile: Profile) -> None:
 
     Raises UserError: there is no such notebook, or a cell failed.
     """
-    path = NOTEBOOKS / f"{name}.ipynb"
+    path = NOTEBOOKS / f"{Path(name).stem}.ipynb"  # a shell completes it to notebooks/NAME.ipynb
     if not path.is_file():
-        raise UserError(f"There is no {path}; give the name of a notebook without its ending.")
+        raise UserError(f"There is no {path}; give the name of one that is in {NOTEBOOKS.name}/.")
     logging.getLogger("papermill").setLevel(logging.ERROR)
     names = papermill.inspect_notebook(str(path).translate(BRACES))
     words = [text.partition("=") for text in assignments]
     if wrong := ["".join(parts) for parts in words if not parts[1] or parts[0] not in names]:
         raise UserError(f"{name} takes no {wrong[0]!r}; write name=value with one of {', '.join(names) or 'none'}.")
-    parameters = {key: int(value) if value.isdigit() else value for key, _, value in words}
+    parameters: dict[str, str | int] = {key: value for key, _, value in words}
+    for key, value in parameters.items():
+        if names[key]["default"].isdecimal():  # as the notebook has a number there
+            if not re.fullmatch("[0-9]+", str(value)):
+                raise UserError(
+                    f"{name} takes a whole number, as in {key}={names[key]['default']}, and not {key}={value}."
+                )
+            parameters[key] = int(value)
     stem = re.sub(r"[^\w.-]+", "_", "_".join([path.stem, *(f"{key}_{value}" for key, value in parameters.items())]))
     executed = profile.output_dir / "notebooks" / f"{stem}.ipynb"
     executed.parent.mkdir(parents=True, exist_ok=True)

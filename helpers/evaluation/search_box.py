@@ -4,7 +4,7 @@ import pandas as pd
 from IPython.display import display
 from ipywidgets import HTML, Text, VBox
 
-from helpers.base import Profile
+from helpers.base import Profile, UserError
 from helpers.encoding import Embedder, embedder_settings
 from helpers.evaluation.tables import top_passages
 from helpers.recall.index import Index, build_index, search
@@ -29,8 +29,10 @@ def ask(question: str, eval_set: EvalSet, models: Models) -> pd.DataFrame:
 def answer(question: str, name: str, profile: Profile) -> str:
     """Return the best five passages of the corpus for a question, by a model: `raw`, `neg10`, ..., `reference`.
 
-    Raises UserError: there is no evaluation set, or as `embedder_settings`.
+    Raises UserError: nothing is asked, there is no evaluation set, or as `embedder_settings`.
     """
+    if not question.strip():
+        raise UserError('Ask something, as in: python -m helpers search "how do I sort an array?".')
     eval_set, embedder = load_eval_set(profile.data_dir), Embedder(embedder_settings(profile, name), profile)
     index = build_index(embedder.encode_corpus(eval_set.corpus.values()), profile.index)
     answers = ask(question, eval_set, {name: (embedder, index)})[name]
