@@ -1,5 +1,6 @@
 """Run a notebook without a browser, and keep what it shows."""
 
+import ast
 import base64
 import logging
 import re
@@ -30,14 +31,15 @@ def run_notebook(name: str, assignments: list[str], profile: Profile) -> None:
     words = [text.partition("=") for text in assignments]
     if wrong := ["".join(parts) for parts in words if not parts[1] or parts[0] not in names]:
         raise UserError(f"{name} takes no {wrong[0]!r}; write name=value with one of {', '.join(names) or 'none'}.")
-    parameters: dict[str, str | int] = {key: value for key, _, value in words}
+    parameters = {key: value for key, _, value in words}
     for key, value in parameters.items():
-        if names[key]["default"].isdecimal():  # as the notebook has a number there
-            if not re.fullmatch("[0-9]+", str(value)):
-                raise UserError(
-                    f"{name} takes a whole number, as in {key}={names[key]['default']}, and not {key}={value}."
-                )
-            parameters[key] = int(value)
+        default = names[key]["default"]
+        try:
+            parameters[key] = type(ast.literal_eval(default))(value)  # a text, or a number
+        except ValueError as error:
+            raise UserError(
+                f"{name} takes a number for {key}, as in {key}={default}, and not {key}={value}."
+            ) from error
     stem = re.sub(r"[^\w.-]+", "_", "_".join([path.stem, *(f"{key}_{value}" for key, value in parameters.items())]))
     executed = profile.output_dir / "notebooks" / f"{stem}.ipynb"
     executed.parent.mkdir(parents=True, exist_ok=True)

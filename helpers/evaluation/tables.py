@@ -51,7 +51,7 @@ def losses_table(eval_set: EvalSet, runs: dict[str, Run], after: str, other: str
     ranks = {q: str(mine[q]) if mine[q] <= DEPTH else f"> {DEPTH}" for q in behind if mine[q] > theirs[q]}
     rows = [(*_excerpts(eval_set, runs[after], q), theirs[q], rank) for q, rank in ranks.items()]
     columns = ["query", f"{after} found first", "wanted", f"rank with {other}", f"rank with {after}"]
-    return pd.DataFrame(rows, columns=columns).iloc[:, [0, 2, 1, 3, 4]]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _excerpts(eval_set: EvalSet, run: Run, query_id: str) -> tuple[str, str, str]:

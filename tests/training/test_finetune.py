@@ -173,9 +173,8 @@ def test_the_plan_is_what_happens(unbroken):
     run, done = unbroken
     refused, checked = run.bash(CHECK=1), run.bash(CHECK=1, FORCE=1)
     assert (refused.returncode, checked.returncode) == (2, 0)
-    said = [
-        re.sub(r"[\d.]+ GB free", "", check.stdout) for check in (refused, checked)
-    ]  # others write to the disk, too
+    free = r"[\d.]+ GB free"  # others write to the disk, too
+    said = [re.sub(free, "", check.stdout) for check in (refused, checked)]
     assert said[0].startswith(said[1])
     assert refused.stdout.splitlines()[-1].startswith(f"error: {run.folder} ")
     planned = {line.split()[0]: line.split()[1] for line in checked.stdout.splitlines()[1:]}
