@@ -171,8 +171,8 @@ def test_outcomes_and_losses_query_by_query():
     }
     assert tables.first_ranks(EVAL_SET, RUNS["raw"]) == {"q0": 2, "q1": 1, "q2": 3, "q3": DEPTH + 1}
     losses = tables.losses_table(EVAL_SET, RUNS, "neg10", "raw")
-    assert list(losses) == ["query", "wanted", "neg10 found first", "rank with raw", "rank with neg10"]
-    assert losses.values.tolist() == [["query 1", "passage 1", "passage 0", 1, "2"]]
+    assert list(losses) == ["query", "neg10 found first", "wanted", "rank with raw", "rank with neg10"]
+    assert losses.values.tolist() == [["query 1", "passage 0", "passage 1", 1, "2"]]
     nothing = RUNS | {"neg10": RUNS["neg10"] | {"q1": {}}}
     assert tables.losses_table(EVAL_SET, nothing, "neg10", "raw").loc[0, "neg10 found first"] == "(nothing)"
 
