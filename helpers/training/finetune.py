@@ -31,6 +31,7 @@ from helpers.training.curve import Progress
 from helpers.training.folder import GO_ON, REMEDY, check_same, keep_alive, make_record, remove_broken, take_place
 from helpers.training.held_out import build_held_out, split_held_out
 from helpers.training.loss import MaskedLoss, cache_gradients
+from helpers.training.packing import pack
 from helpers.training.publish import write_card
 from helpers.training.trainer import Collator, SetEpoch, TrainDataset, Trainer
 
@@ -55,6 +56,7 @@ class Runner(base.EncoderOnlyEmbedderRunner):
         with loading(Path(self.model_args.model_name_or_path)):
             tokenizer, model = super().load_tokenizer_and_model()
         args = self.training_args
+        pack(model.model)
         model.cross_entropy = MaskedLoss(args.world_size if args.negatives_cross_device else 1)
         if args.sub_batch_size:
             cache_gradients(model)
