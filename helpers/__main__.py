@@ -156,6 +156,14 @@ def encode(name: Annotated[str, typer.Argument(help="reference, neg10, ...")] = 
     encoding(name, load_profile())
 
 
+@benchmarks.command("step")
+def step_benchmark(name: Annotated[str, typer.Argument(help="neg10, ...")] = "neg10") -> None:
+    """Train beside FlagEmbedding's plain trainer."""
+    from helpers.benchmarks.step import step
+
+    step(name, load_profile())
+
+
 @benchmarks.command("search")
 def search_benchmark(vectors: Annotated[int, typer.Argument(min=1)] = 1_000_000) -> None:
     """Search vectors on disk exactly."""

@@ -9,7 +9,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 PACKABLE = ("bert", "roberta", "xlm-roberta")  # model types whose tokens see each other in attention alone
-TOGETHER = 16  # texts of like length that attend at a time, padded to the longest of them
+TOGETHER = 16  # texts of like length that attend at a time on a CPU, padded to the longest of them; on a card, all
 
 
 def pack(encoder: PreTrainedModel) -> None:
@@ -31,7 +31,8 @@ def pack(encoder: PreTrainedModel) -> None:
         row = order[:, None] * mask.shape[1] + torch.arange(mask.shape[1], device=mask.device)
         row = row[mask[order]]  # where the tokens of the row are in the batch, (tokens,)
         positions = (mask.cumsum(1) - 1 + first).flatten()[row]
-        groups = [part[:, part.any(0)] for part in mask[order].split(TOGETHER)]
+        together = TOGETHER if mask.device.type == "cpu" else len(mask)
+        groups = [part[:, part.any(0)] for part in mask[order].split(together)]
         inputs = {name: ids.flatten()[row][None] for name, ids in more.items() if name == "token_type_ids"}
         inputs |= {"input_ids": input_ids.flatten()[row][None], "position_ids": positions[None]}
         hidden = forward(**inputs, groups=[(part, part.flatten().nonzero()[:, 0]) for part in groups])
