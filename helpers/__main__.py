@@ -197,11 +197,11 @@ def recipes(smallest: Smallest = False) -> None:
 
 
 @benchmarks.command()
-def grad_cache() -> None:
-    """Train large batches in chunks; needs a CUDA card."""
-    from helpers.benchmarks.speed import grad_cache
+def card() -> None:
+    """Train steps of a bert-base; needs a CUDA card."""
+    from helpers.benchmarks.card import card
 
-    grad_cache()
+    card()
 
 
 if __name__ == "__main__":

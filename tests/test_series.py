@@ -238,7 +238,7 @@ COMMANDS = {
     "benchmark memory 1000": r"^1,000 queries, 0\.0\d GB of rows$",
 }
 # run_all.sh or another test has run them
-ON_THE_WAY = {"prepare", "log", "notebook", "store", "grad-cache", "documents", "learning-curve", "recipes"}
+ON_THE_WAY = {"prepare", "log", "notebook", "store", "card", "documents", "learning-curve", "recipes"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -272,9 +272,9 @@ def test_the_door_lists_its_commands_and_says_what_is_wrong(project):
 def test_what_needs_a_card_says_so(project):
     import torch
 
-    done = run_python(project, "-m", "helpers", "benchmark", "grad-cache")
+    done = run_python(project, "-m", "helpers", "benchmark", "card")
     if torch.cuda.is_available():
-        assert "batch 256" in done.stdout
+        assert "a large batch in chunks" in done.stdout
     else:
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
 

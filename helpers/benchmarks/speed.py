@@ -1,27 +1,20 @@
-"""Texts encoded a second beside two other libraries' own ways; speed and memory of gradient caching beside plain."""
+"""Texts encoded a second beside two other libraries' own ways."""
 
-import gc
 from collections.abc import Callable
 from statistics import median
 
 import numpy as np
 import torch
-from FlagEmbedding.finetune.embedder.encoder_only.base import BiEncoderOnlyEmbedderModel
 from sentence_transformers import SentenceTransformer
-from torch.utils.benchmark import Timer
-from transformers import AutoConfig, BertConfig, BertModel
+from transformers import AutoConfig
 
 from helpers.base import Profile, UserError, timed
+from helpers.benchmarks.card import products_rate, token_operations
 from helpers.encoding.encoder import Embedder, computes_in, load_model, token_lengths
 from helpers.encoding.settings import EmbedderSettings, embedder_settings
 from helpers.sampling.eval_set import load_eval_set
-from helpers.training.loss import cache_gradients
 
 ROUNDS = 5
-MATRIX = 8192  # rows and columns of the product that measures a card's limit
-GROUP = 8  # the article's
-QUERY_TOKENS, PASSAGE_TOKENS = 32, 128  # nearly all of MS MARCO's queries and passages are shorter
-LIMIT = 9e9  # bytes: the article's card
 Encode = Callable[[list[str]], np.ndarray]
 
 
@@ -51,13 +44,6 @@ def time_in_turns(
     return {name: [lap[name] for lap in laps] for name in ways}, difference
 
 
-def token_operations(settings: EmbedderSettings, tokens: float) -> float:
-    """Return the floating point operations of one token: two a weight of the layers, and attention's two products."""
-    config = AutoConfig.from_pretrained(settings.folder)
-    layer = 4 * config.hidden_size**2 + 2 * config.hidden_size * config.intermediate_size
-    return config.num_hidden_layers * (2 * layer + 4 * tokens * config.hidden_size)
-
-
 def encoding(name: str, profile: Profile) -> None:
     """Encode the profile's corpus with `reference`, `neg10`, ... and print the speed of each way.
 
@@ -73,9 +59,8 @@ def encoding(name: str, profile: Profile) -> None:
     where, limit = f"{torch.get_num_threads()} CPU threads", 0.0
     if torch.cuda.is_available():
         where = f"{torch.cuda.get_device_name()}, {profile.precision}"
-        a, b = (torch.randn(MATRIX, MATRIX, device="cuda", dtype=torch.float16) for _ in range(2))
-        speed = 2 * MATRIX**3 / Timer("a @ b", globals={"a": a, "b": b}).timeit(20).mean  # operations a second
-        limit = speed / token_operations(settings, (lengths**2).sum() / tokens)  # tokens a second that this allows
+        config, seen = AutoConfig.from_pretrained(settings.folder), (lengths**2).sum() / tokens
+        limit = products_rate("cuda", torch.float16) / token_operations(config, seen)  # tokens a second it allows
     print(f"{settings.model}, {len(texts):,} passages, {tokens:,} tokens, {ROUNDS} rounds in turns, on {where}")
     for way, times in seconds.items():
         typical = median(times)
@@ -85,50 +70,3 @@ def encoding(name: str, profile: Profile) -> None:
             f"x{typical / median(seconds['ours']):.2f} our time{share}"
         )
     print(f"largest difference of a vector from ours: {difference:.1e}")
-
-
-def make_texts(count: int, tokens: int, chunk: int, config: BertConfig, device: str) -> list[dict[str, torch.Tensor]]:
-    """Return `count` texts of random tokens in chunks, (chunk, tokens) each, or in one if `chunk` is 0."""
-    ids = torch.randint(1000 % config.vocab_size, config.vocab_size, (count, tokens), device=device)
-    return [{"input_ids": part, "attention_mask": torch.ones_like(part)} for part in ids.split(chunk or count)]
-
-
-def measure_steps(config: BertConfig, batch: int, chunk: int, device: str, steps: int = 10) -> tuple[float, int]:
-    """Train random weights in half precision; return the steps a second and the peak of memory in bytes (0 on a CPU).
-
-    A step has `batch` queries with `GROUP` passages each; `chunk` texts are encoded at a time, or all if it is 0.
-    """
-    cuda = device == "cuda"
-    model = BiEncoderOnlyEmbedderModel(BertModel(config).to(device), temperature=0.02, normalize_embeddings=True)
-    if chunk:
-        cache_gradients(model)
-    gc.collect()  # the model before, if that caches: its own encoding refers to it
-    if cuda:
-        torch.cuda.reset_peak_memory_stats()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
-    scaler = torch.amp.GradScaler(device, enabled=cuda)
-
-    def step() -> None:
-        queries = make_texts(batch, QUERY_TOKENS, chunk, config, device)
-        passages = make_texts(batch * GROUP, PASSAGE_TOKENS, chunk, config, device)
-        with torch.autocast(device, torch.float16, enabled=cuda):
-            loss = model(queries, passages).loss
-        scaler.scale(loss).backward()
-        scaler.step(optimizer)
-        scaler.update()
-        optimizer.zero_grad()
-
-    seconds = Timer("step()", globals={"step": step}).timeit(steps).mean  # warms up, and waits for the card
-    return 1 / seconds, torch.cuda.max_memory_allocated() if cuda else 0
-
-
-def grad_cache() -> None:
-    """Print batch 4 plain beside batch 256 with the cache, of a bert-base. Raises UserError: there is no CUDA card."""
-    if not torch.cuda.is_available():
-        raise UserError("This measures the memory of a CUDA card, and there is none; run it on a machine that has one.")
-    print(f"{torch.cuda.get_device_name()}, bert-base, fp16, {GROUP} passages of {PASSAGE_TOKENS} tokens a query")
-    for batch, chunk in ((4, 0), (256, 64)):
-        speed, peak = measure_steps(BertConfig(), batch, chunk, "cuda")
-        how = f"in chunks of {chunk} texts" if chunk else "plain"
-        size = f"{peak / 1e9:6.2f} GB, {'under' if peak < LIMIT else 'NOT under'} 9 GB"
-        print(f"batch {batch:3} {how:22} {size}   {speed:6.2f} steps/s   {batch * speed:7.1f} queries/s")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,10 @@ from conftest import make_pairs, make_rows, run_python, write_jsonl
 from helpers.base.errors import UserError
 from helpers.base.profile import ROOT
 from helpers.benchmarks import memory
+from helpers.benchmarks.card import make_texts, measure_steps, products_rate, token_operations
 from helpers.benchmarks.learning_curve import LearningCurve
 from helpers.benchmarks.recipes import HEADLINE, MORE_SEEDS, RECIPES, Recipes, table
-from helpers.benchmarks.speed import encoders, make_texts, measure_steps, time_in_turns, token_operations
+from helpers.benchmarks.speed import encoders, time_in_turns
 from helpers.benchmarks.study import SEEDS
 from helpers.encoding.settings import EmbedderSettings, read_embedder, write_embedder
 
@@ -38,15 +40,20 @@ def test_the_operations_of_a_token_are_those_that_torch_counts(tiny_bert):
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.ones(3, 20, dtype=torch.long))
     expected = counter.get_total_flops() / 60
-    assert token_operations(EmbedderSettings("tiny", tiny_bert, "cls", "", "", 24, 24), 20) == pytest.approx(expected)
+    assert token_operations(model.config, 20) == pytest.approx(expected)
 
 
 def test_a_large_batch_is_measured_both_ways():
+    """At a small size on the CPU; on a machine without a compiler, not compiled."""
+    import torch
     from transformers import BertConfig
 
     config = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
-    for chunk in (0, 4):
-        assert measure_steps(config, batch=2, chunk=chunk, device="cpu", steps=1)[0] > 0
+    rate = products_rate("cpu", torch.float32, 512)
+    for case, compiled in (((2, 8, 0), shutil.which("g++") is not None), ((2, 8, 4), False), ((4, 1, 0), False)):
+        speed, operations, _ = measure_steps(config, case, "cpu", torch.bfloat16, compiled, steps=1)
+        assert 0 < operations < rate
+        assert operations / speed == pytest.approx(3 * (case[0] * 32 * 6144 + case[0] * case[1] * 128 * 12288))
     parts = make_texts(10, 5, 4, config, "cpu")
     assert [tuple(part["input_ids"].shape) for part in parts] == [(4, 5), (4, 5), (2, 5)]
     assert len(make_texts(10, 5, 0, config, "cpu")) == 1
