@@ -1,6 +1,7 @@
 """What a CUDA card makes of a step: speed, its share of what the card's matrix products allow, and memory."""
 
 import gc
+from copy import deepcopy
 
 import torch
 from FlagEmbedding.finetune.embedder.encoder_only.base import BiEncoderOnlyEmbedderModel
@@ -9,6 +10,7 @@ from transformers import BertConfig, BertModel, PretrainedConfig
 
 from helpers.base import UserError
 from helpers.training.loss import cache_gradients
+from helpers.training.packing import pack
 
 MATRIX = 8192  # rows and columns of the product that measures a card's limit
 QUERY_TOKENS, PASSAGE_TOKENS = 32, 128  # nearly all of MS MARCO's queries and passages are shorter
@@ -42,17 +44,19 @@ def make_texts(count: int, tokens: int, chunk: int, config: BertConfig, device: 
 
 
 def measure_steps(
-    config: BertConfig, case: tuple[int, int, int], device: str, dtype: torch.dtype, compiled: bool, steps: int = 10
+    config: BertConfig, case: tuple[int, int, int], device: str, dtype: torch.dtype, how: str, steps: int = 10
 ) -> tuple[float, float, int]:
-    """Train random weights in half precision, one of `CASES`, compiled by PyTorch or not.
+    """Train random weights in half precision, one of `CASES`: `plain`, `packed`, or compiled by a backend of PyTorch's.
 
     Return the steps and the operations of their products a second, and the peak of memory in bytes (0 on a CPU).
     """
     batch, group, chunk = case
-    encoder = BertModel(config).to(device)
+    encoder = BertModel(deepcopy(config)).to(device)  # to pack one changes its config
     model = BiEncoderOnlyEmbedderModel(encoder, temperature=0.02, normalize_embeddings=True)
-    if compiled:
-        encoder.compile(dynamic=False)
+    if how == "packed":
+        pack(encoder)
+    elif how != "plain":
+        encoder.compile(backend=how, dynamic=False)
     if chunk:
         cache_gradients(model)
     gc.collect()  # the model before, if that caches: its own encoding refers to it
@@ -79,15 +83,15 @@ def measure_steps(
 
 
 def card() -> None:
-    """Print each of `CASES` for a bert-base, plain and compiled. Raises UserError: there is no CUDA card."""
+    """Print each of `CASES` for a bert-base: plain, packed, compiled. Raises UserError: there is no CUDA card."""
     if not torch.cuda.is_available():
         raise UserError("This measures a CUDA card, and there is none; run it on a machine that has one.")
     dtype = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     rate, name = products_rate("cuda", dtype), torch.cuda.get_device_name()
     print(f"{name}, {dtype}: {rate / 1e12:.0f} TFLOP/s; bert-base, {QUERY_TOKENS} and {PASSAGE_TOKENS} tokens")
     for title, case in CASES.items():
-        for compiled in (False, True):
-            speed, operations, peak = measure_steps(BertConfig(), case, "cuda", dtype, compiled)
-            how = f"{case[0]} queries, {case[1]} passages each{', compiled' if compiled else ''}"
+        for how in ("plain", "packed", "inductor"):
+            speed, operations, peak = measure_steps(BertConfig(), case, "cuda", dtype, how)
+            what = f"{case[0]} queries, {case[1]} passages each, {how}"
             size = f"{peak / 1e9:6.2f} GB, {'under' if peak < LIMIT else 'NOT under'} 9 GB"
-            print(f"{title:26} {how:42} {speed:7.2f} steps/s {operations / rate:6.0%} of the products' rate   {size}")
+            print(f"{title:26} {what:42} {speed:7.2f} steps/s {operations / rate:6.0%} of the products' rate   {size}")

@@ -56,7 +56,8 @@ class Runner(base.EncoderOnlyEmbedderRunner):
         with loading(Path(self.model_args.model_name_or_path)):
             tokenizer, model = super().load_tokenizer_and_model()
         args = self.training_args
-        pack(model.model)
+        if args.device.type == "cpu":  # what it brings on a card has not been measured
+            pack(model.model)
         model.cross_entropy = MaskedLoss(args.world_size if args.negatives_cross_device else 1)
         if args.sub_batch_size:
             cache_gradients(model)

@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import AttentionInterface, BertModel, PreTrainedModel, RobertaModel, XLMRobertaModel
 from transformers.modeling_outputs import BaseModelOutput
 
-PACKABLE = ("bert", "roberta", "xlm-roberta")  # model types whose tokens see each other in attention alone
+PACKABLE = (BertModel, RobertaModel, XLMRobertaModel)  # whose tokens see each other in attention alone
 TOGETHER = 16  # texts of like length that attend at a time on a CPU, padded to the longest of them; on a card, all
 
 
@@ -18,24 +18,29 @@ def pack(encoder: PreTrainedModel) -> None:
     Where texts are of different length a third of the tokens only pads, and takes as much time as the others. What a
     token becomes does not depend on these: vectors, loss and gradient are the same, but for the numbers that dropout
     draws. Zeng et al. 2022, "Boosting Distributed Training Performance of the Unpadded BERT Model", arXiv:2208.08124.
-    An encoder that is not `PACKABLE` stays as it is.
+    One of another class, or set up otherwise, stays as it is. A copy of a packed one computes with its weights.
     """
-    if encoder.config.model_type not in PACKABLE:
+    config = encoder.config
+    if type(encoder) not in PACKABLE or config.is_decoder or config.chunk_size_feed_forward:
         return
     forward, padding = encoder.forward, encoder.embeddings.position_embeddings.padding_idx
-    first = 0 if padding is None else padding + 1  # RoBERTa's positions begin after that of its padding
 
     def packed(input_ids: Tensor, attention_mask: Tensor, **more: Any) -> BaseModelOutput:
         mask = attention_mask.bool()  # (texts, longest)
         order = mask.sum(1).argsort(stable=True)  # the shortest text first
-        row = order[:, None] * mask.shape[1] + torch.arange(mask.shape[1], device=mask.device)
-        row = row[mask[order]]  # where the tokens of the row are in the batch, (tokens,)
-        positions = (mask.cumsum(1) - 1 + first).flatten()[row]
+        columns = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
+        row = (order[:, None] * mask.shape[1] + columns)[mask[order]]  # the row's tokens in the batch, (tokens,)
+        if padding is not None:  # RoBERTa's way to count: after the position of its padding
+            columns = input_ids.ne(padding).cumsum(1) * input_ids.ne(padding) + padding
+        kinds = {name: ids for name, ids in more.items() if name == "token_type_ids"}
+        inputs = {"input_ids": input_ids, "position_ids": columns, **kinds}
         together = TOGETHER if mask.device.type == "cpu" else len(mask)
         groups = [part[:, part.any(0)] for part in mask[order].split(together)]
-        inputs = {name: ids.flatten()[row][None] for name, ids in more.items() if name == "token_type_ids"}
-        inputs |= {"input_ids": input_ids.flatten()[row][None], "position_ids": positions[None]}
-        hidden = forward(**inputs, groups=[(part, part.flatten().nonzero()[:, 0]) for part in groups])
+        hidden = forward(
+            **{name: part.flatten()[row][None] for name, part in inputs.items()},
+            groups=[(part, part.flatten().nonzero()[:, 0]) for part in groups],
+            return_dict=True,
+        )
         return BaseModelOutput(last_hidden_state=spread(hidden.last_hidden_state[0], mask, row))
 
     encoder.set_attn_implementation("packed")
@@ -87,11 +92,12 @@ class Dropout(torch.nn.Dropout):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the input as `drop`, or outside a training as it is."""
-        return drop(input, self.p) if self.training and input.device.type == "cpu" else super().forward(input)
+        quick = self.training and 0 < self.p < 1 and input.device.type == "cpu"
+        return drop(input, self.p) if quick else super().forward(input)
 
 
 def drop(x: Tensor, p: float) -> Tensor:
     """Return x with a share p of its numbers 0, and the others larger for it; 16 random bits each, so p to 1e-5."""
     bits = torch.empty(x.numel() // 4 + 1, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
     kept = bits[: x.numel()].view(x.shape) >= round(p * 2**16) - 2**15
-    return x * (kept.to(x.dtype) / (1 - p))
+    return x * kept.to(x.dtype).div_(1 - p)

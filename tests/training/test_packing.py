@@ -6,18 +6,18 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from helpers.training.packing import TOGETHER, Dropout, drop, pack
+from helpers.training.packing import TOGETHER, Dropout, attend, drop, pack
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 LONGEST = 24
 
 
-def make_encoders(kind="bert", dropout=0.0):
+def make_encoders(kind="bert", dropout=0.0, **changes):
     """Return an encoder twice, plain and packed, with the same random weights."""
     from transformers import AutoConfig, AutoModel
 
     rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-    config = AutoConfig.for_model(kind, vocab_size=50, max_position_embeddings=LONGEST + 2, **SIZES, **rates)
+    config = AutoConfig.for_model(kind, vocab_size=50, max_position_embeddings=LONGEST + 2, **SIZES, **rates, **changes)
     torch.manual_seed(1)
     plain, packed = AutoModel.from_config(config), AutoModel.from_config(deepcopy(config))
     packed.load_state_dict(plain.state_dict())
@@ -41,8 +41,10 @@ def pooled(encoder, batch):
 
 @pytest.mark.parametrize("kind", ["bert", "roberta", "xlm-roberta"])
 @pytest.mark.parametrize("texts", [1, TOGETHER, 3 * TOGETHER - 5])
-def test_vectors_and_gradients_are_the_plain_ones(kind, texts):
-    plain, packed = make_encoders(kind)
+@pytest.mark.parametrize("dropout", [0, 1e-6])  # so little drops no number, and goes the way of dropout
+def test_vectors_and_gradients_are_the_plain_ones(kind, texts, dropout):
+    plain, packed = make_encoders(kind, dropout)
+    plain.eval()
     batch = make_batch(texts)
     expected, found = pooled(plain, batch), pooled(packed, batch)
     assert torch.allclose(found, expected, atol=1e-6)
@@ -78,16 +80,43 @@ def test_padding_costs_no_products():
     assert counts["packed"] < 0.35 * counts["plain"]
 
 
-def test_bf16_and_what_no_packing_is_known_for():
-    plain, packed = make_encoders(dropout=0.1)
+def test_in_bf16_it_is_as_near_to_float32_as_the_plain_one():
+    plain, packed = make_encoders(dropout=1e-6)
+    batch, found = make_batch(), []
+    exact = pooled(plain.eval(), batch)
     with torch.autocast("cpu", torch.bfloat16):
-        vectors = pooled(packed, make_batch())
-    assert vectors.isfinite().all()
-    vectors.float().sum().backward()
+        found = [pooled(encoder, batch) for encoder in (plain, packed)]
+    apart = [(vectors - exact).norm() for vectors in found]
+    assert 0 < apart[1] < 1.5 * apart[0]
+    found[1].float().sum().backward()
     assert all(p.grad.isfinite().all() for p in packed.parameters() if p.grad is not None)
-    plain, other = make_encoders("electra")
-    assert torch.equal(pooled(other, make_batch()), pooled(plain, make_batch()))
-    assert other.config._attn_implementation == plain.config._attn_implementation
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [("electra", {}), ("bert", {"is_decoder": True}), ("bert", {"chunk_size_feed_forward": 8}), ("camembert", {})],
+)
+def test_what_it_is_not_known_to_be_right_for_stays_as_it_is(kind, changes):
+    plain, packed = make_encoders(kind, **changes)
+    batch = make_batch(TOGETHER)
+    assert torch.equal(pooled(packed, batch), pooled(plain, batch))
+    assert packed.config._attn_implementation == plain.config._attn_implementation
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_positions_are_counted_as_the_plain_one_does(kind):
+    """Padding on the left, and its token within a text."""
+    plain, packed = make_encoders(kind)
+    batch = make_batch()
+    batch = {name: part.flip(1) for name, part in batch.items()}
+    batch["input_ids"][0, -3] = 1
+    means = [pooled(encoder, batch)[:, : SIZES["hidden_size"]] for encoder in (plain, packed)]
+    assert torch.allclose(*means, atol=1e-6)
+
+
+def test_a_config_that_asks_for_tuples():
+    plain, packed = make_encoders(return_dict=False)
+    assert torch.allclose(pooled(packed, make_batch()), pooled(plain, make_batch()), atol=1e-6)
 
 
 def test_dropout_drops_its_share_and_keeps_the_mean():
@@ -114,14 +143,22 @@ def test_dropout_is_there_in_a_training_and_repeats_with_its_seed():
     assert torch.allclose(pooled(packed, make_batch()), pooled(plain, make_batch()), atol=1e-6)
 
 
-def test_the_mean_over_dropout_is_the_plain_one():
-    """Attention's own dropout among it: many draws of both come to the same mean."""
-    plain, packed = make_encoders(dropout=0.2)
-    batch = {name: part.repeat(4000, 1) for name, part in make_batch(4).items()}
-    means = [pooled(encoder, batch).unflatten(0, (4000, 4)).mean(0) for encoder in (plain, packed)]
-    assert (means[0] - means[1]).abs().max() < 0.05
-    quiet = pooled(plain.eval(), make_batch(4))
-    assert (means[0] - means[1]).norm() < 0.2 * (means[0] - quiet).norm()
+def test_attention_drops_its_share():
+    """Of texts of one token, whose one weight is 1: it is dropped, or larger for it."""
+    ones = torch.ones(1, 2, 20_000, 1)
+    groups = [(torch.ones(20_000, 1, dtype=torch.bool), torch.arange(20_000))]
+    found, _ = attend(None, ones, ones, ones, None, dropout=0.3, scaling=1.0, groups=groups)
+    assert found.shape == (1, 20_000, 2, 1)
+    assert (found == 0).float().mean() == pytest.approx(0.3, abs=0.02)
+    assert found.mean() == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0])
+def test_the_ends_of_dropout_are_torchs(p):
+    torch.manual_seed(4)
+    state, x = torch.get_rng_state(), torch.ones(10)
+    assert torch.equal(Dropout(p)(x), torch.nn.Dropout(p)(x))
+    assert p or torch.equal(torch.get_rng_state(), state)
 
 
 def test_what_is_saved_says_nothing_of_it(tmp_path):
