@@ -159,6 +159,7 @@ def encode(name: Annotated[str, typer.Argument(help="reference, neg10, ...")] = 
 @benchmarks.command("step")
 def step_benchmark(name: Annotated[str, typer.Argument(help="neg10, ...")] = "neg10") -> None:
     """Train beside FlagEmbedding's plain trainer."""
+    os.environ["KINETO_LOG_LEVEL"] = "99"  # PyTorch's profiler prints when it starts and stops
     from helpers.benchmarks.step import step
 
     step(name, load_profile())
