@@ -1,9 +1,9 @@
 """FlagEmbedding's trainer, as the scripts start it: `torchrun ... -m helpers.training.finetune FLAGS`.
 
 The flags, the model, the data set and the loss are those of `FlagEmbedding.finetune.embedder.encoder_only.base`, and
-where nothing is left to chance so are the weights. `--resume_from_checkpoint` restores what a checkpoint has,
-`--sub_batch_size` caches gradients, `--eval_strategy steps` scores held-out training queries, the log is for people,
-and the finished model is one that sentence-transformers loads.
+where nothing is left to chance so are the weights; on a CPU batches go without their padding.
+`--resume_from_checkpoint` restores what a checkpoint has, `--sub_batch_size` caches gradients, `--eval_strategy steps`
+scores held-out training queries, the log is for people, and the finished model is one that sentence-transformers loads.
 """
 
 import logging
