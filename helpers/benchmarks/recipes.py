@@ -84,9 +84,10 @@ class Recipes(Study):
         return [{"recipe": name, **RECIPES[name]._asdict(), "seed": seed} for name, seed in named]
 
     def made_from(self) -> dict[str, object]:
-        """Return the identities of data and models, the ready-made one's, too, and the settings."""
+        """Return the identities of data and models, the ready-made one's, too, settings, and how batches are fed."""
         folder = model_folder(self.profile.ready_made_model, self.profile.ready_made_revision)
-        return super().made_from() | {"ready-made": model_fingerprint(folder)}
+        how = "packed on a CPU"  # padded ones take longer, and dropout draws other numbers
+        return super().made_from() | {"ready-made": model_fingerprint(folder), "batches": how}
 
     def measure(self, point) -> dict[str, object]:
         """Build the training set as notebooks 01, 10, 11 and 12 do, and train on it."""

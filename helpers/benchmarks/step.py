@@ -6,9 +6,9 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-import datasets
 import torch
 import transformers
+from FlagEmbedding.abc.finetune.embedder import AbsEmbedderTrainDataset
 from FlagEmbedding.finetune.embedder.encoder_only import base
 from torch.autograd.profiler import profile as record
 from transformers import AutoModel
@@ -16,6 +16,7 @@ from transformers import AutoModel
 from helpers.base import Profile, UserError, read_json, timed, write_json
 from helpers.encoding import base_model, training_profile
 from helpers.encoding.encoder import computes_in
+from helpers.sampling import TrainingSet
 from helpers.training.curve import Progress
 from helpers.training.finetune import Arguments, Runner, quiet
 
@@ -29,6 +30,17 @@ KINDS = {  # of operations, by how their names begin; the first that fits
 }
 
 
+class Plain(base.EncoderOnlyEmbedderRunner):
+    """FlagEmbedding's, with rows read as ours are: its reader leaves a copy of them, and takes a path for a pattern."""
+
+    def load_train_dataset(self) -> AbsEmbedderTrainDataset:
+        """Build its data set over our rows."""
+        data = AbsEmbedderTrainDataset.__new__(AbsEmbedderTrainDataset)
+        data.args, data.shuffle_ratio = self.data_args, self.data_args.shuffle_ratio
+        data.dataset = TrainingSet(Path(self.data_args.train_data[0]))
+        return data
+
+
 class Unpacked(Runner):
     """Ours before `pack`."""
 
@@ -39,7 +51,8 @@ class Unpacked(Runner):
         return tokenizer, model
 
 
-WAYS = {"FlagEmbedding's trainer": base.EncoderOnlyEmbedderRunner, "ours, unpacked": Unpacked, "ours": Runner}
+WAYS: dict[str, type[base.EncoderOnlyEmbedderRunner]]
+WAYS = {"FlagEmbedding's trainer": Plain, "ours, unpacked": Unpacked, "ours": Runner}
 
 
 def make_trainer(way: str, name: str, profile: Profile, folder: Path, steps: int) -> transformers.Trainer:
@@ -48,7 +61,6 @@ def make_trainer(way: str, name: str, profile: Profile, folder: Path, steps: int
     model = base.EncoderOnlyEmbedderModelArguments(str(folder))
     data = base.EncoderOnlyEmbedderDataArguments(
         train_data=[str(profile.training_file(name))],
-        cache_path=str(folder),  # else FlagEmbedding leaves a copy of the rows in the user's
         train_group_size=profile.group_size,
         query_max_len=profile.query_max_len,
         passage_max_len=profile.passage_max_len,
@@ -102,7 +114,6 @@ def step(name: str, profile: Profile) -> None:
     if torch.cuda.is_available():
         raise UserError("This measures a CPU; python -m helpers benchmark card measures a card.")
     quiet()
-    datasets.disable_progress_bars()
     profile = training_profile(profile, name)
     for key in ("grad_cache", "frozen_layers", "matryoshka", "passage_instruction", "cross_device_negatives"):
         if getattr(profile, key):
