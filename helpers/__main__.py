@@ -157,12 +157,14 @@ def encode(name: Annotated[str, typer.Argument(help="reference, neg10, ...")] = 
 
 
 @benchmarks.command("step")
-def step_benchmark(name: Annotated[str, typer.Argument(help="neg10, ...")] = "neg10") -> None:
+def step_benchmark(
+    name: Annotated[str, typer.Argument(help="neg10, ...")] = "neg10", steps: Annotated[int, typer.Argument(min=1)] = 20
+) -> None:
     """Train beside FlagEmbedding's plain trainer."""
     os.environ["KINETO_LOG_LEVEL"] = "99"  # PyTorch's profiler prints when it starts and stops
     from helpers.benchmarks.step import step
 
-    step(name, load_profile())
+    step(name, load_profile(), steps)
 
 
 @benchmarks.command("search")

@@ -20,7 +20,7 @@ from helpers.sampling import TrainingSet
 from helpers.training.curve import Progress
 from helpers.training.finetune import Arguments, Runner, quiet
 
-STEPS, ROUNDS, PROFILED = 20, 3, 5
+ROUNDS, PROFILED = 3, 5
 KINDS = {  # of operations, by how their names begin; the first that fits
     "products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::_scaled_dot_product_flash_attention_for_cpu"),
     "activations, norms, softmax": ("aten::gelu", "aten::native_layer_norm", "aten::_softmax", "aten::_safe_softmax"),
@@ -106,7 +106,7 @@ def spent(trainer: transformers.Trainer) -> dict[str, float]:
     return times
 
 
-def step(name: str, profile: Profile) -> None:
+def step(name: str, profile: Profile, steps: int) -> None:
     """Train some steps in turns by each way; print seconds a step, losses, and where the time goes.
 
     Raises UserError: there is no training set, the base is out of reach, or the profile asks for what is not measured.
@@ -127,13 +127,13 @@ def step(name: str, profile: Profile) -> None:
         seconds = defaultdict(list)
         for first in range(ROUNDS):  # each way once begins
             for way in [*WAYS, *WAYS][first : first + len(WAYS)]:
-                trainer = make_trainer(way, name, profile, folder, STEPS)
-                seconds[way].append(timed(trainer.train)[1] / STEPS)
-        print(f"{name} of {profile.name}, {STEPS} steps, {ROUNDS} rounds in turns, {torch.get_num_threads()} threads")
+                trainer = make_trainer(way, name, profile, folder, steps)
+                seconds[way].append(timed(trainer.train)[1] / steps)
+        print(f"{name} of {profile.name}, {steps} steps, {ROUNDS} rounds in turns, {torch.get_num_threads()} threads")
         for way, times in seconds.items():
             ratio = median(times) / median(seconds["FlagEmbedding's trainer"])
             print(f"{way:24} {median(times):6.3f} s a step   x{ratio:.2f} of FlagEmbedding's time")
-        runs = [make_trainer(way, name, profile, sure, STEPS) for way in ("ours, unpacked", "ours")]
+        runs = [make_trainer(way, name, profile, sure, steps) for way in ("ours, unpacked", "ours")]
         for trainer in runs:
             trainer.train()
         apart = max(abs(a - b) for a, b in zip(*map(losses, runs), strict=True))
