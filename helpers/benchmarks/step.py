@@ -66,6 +66,7 @@ def make_trainer(way: str, name: str, profile: Profile, folder: Path, steps: int
         passage_max_len=profile.passage_max_len,
         pad_to_multiple_of=8,
         query_instruction_for_retrieval=profile.instruction,
+        knowledge_distillation=TrainingSet(profile.training_file(name)).taught,
     )
     training = Arguments(
         output_dir=str(folder / "trained"),
@@ -88,11 +89,6 @@ def make_trainer(way: str, name: str, profile: Profile, folder: Path, steps: int
     for callback in (transformers.PrinterCallback, Progress):
         trainer.remove_callback(callback)
     return trainer
-
-
-def losses(trainer: transformers.Trainer) -> list[float]:
-    """Return the loss of each step."""
-    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 
 def spent(trainer: transformers.Trainer) -> dict[str, float]:
@@ -133,10 +129,12 @@ def step(name: str, profile: Profile, steps: int) -> None:
         for way, times in seconds.items():
             ratio = median(times) / median(seconds["FlagEmbedding's trainer"])
             print(f"{way:24} {median(times):6.3f} s a step   x{ratio:.2f} of FlagEmbedding's time")
-        runs = [make_trainer(way, name, profile, sure, steps) for way in ("ours, unpacked", "ours")]
-        for trainer in runs:
+        losses = []
+        for way in ("ours, unpacked", "ours"):
+            trainer = make_trainer(way, name, profile, sure, steps)
             trainer.train()
-        apart = max(abs(a - b) for a, b in zip(*map(losses, runs), strict=True))
+            losses.append([entry["loss"] for entry in trainer.state.log_history if "loss" in entry])
+        apart = max(abs(a - b) for a, b in zip(*losses, strict=True))
         print(f"without dropout, the loss of a step differs by {apart:.1e} at most, packed from unpacked")
         tables = {way: spent(make_trainer(way, name, profile, folder, PROFILED)) for way in WAYS}
         print(f"\n{'milliseconds a step':28}" + "".join(f"{way:>26}" for way in tables))
