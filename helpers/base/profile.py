@@ -70,7 +70,7 @@ class Profile(BaseModel):
     learning_rate: Positive
     epochs: Positive
     batch_size: Count  # queries per device and step
-    group_size: Annotated[int, Field(ge=2)]  # passages per query: one positive, the rest negatives
+    group_size: Count  # passages per query: one positive, the rest negatives; 1: other queries' passages alone compete
     temperature: Positive
     frozen_layers: CountOrNone  # the embeddings and the lowest n layers stay as they are
     # dimensions, the whole first, that are each trained

@@ -149,7 +149,7 @@ def make_plan(rows: Sequence[dict], held_out: int, profile: Profile, half: bool)
     """Estimate a training on `rows`, with `held_out` more to score checkpoints, in half precision or not.
 
     Raises UserError: as `model_folder` and `check_lengths`, or there are not the layers to freeze, or the dimensions
-    to cut vectors to.
+    to cut vectors to, or nothing competes.
     """
     folder = model_folder(profile.base_model, profile.base_revision)
     check_lengths(profile, folder)
@@ -162,6 +162,10 @@ def make_plan(rows: Sequence[dict], held_out: int, profile: Profile, half: bool)
     if dims and (dims[0] != size or sorted(set(dims), reverse=True) != dims or not dims[-1]):
         said = f"MATRYOSHKA={profile.matryoshka}: vectors have {size} numbers"
         raise UserError(f"{said}; begin with that, then give ever smaller ones, as in {size},64.")
+    devices = profile.processes if profile.cross_device_negatives else 1
+    negatives = profile.group_size * profile.batch_size * devices - 1  # that compete with a query's positive
+    if not negatives:
+        raise UserError("GROUP_SIZE=1, BATCH_SIZE=1: nothing competes with a query's positive; raise one of the two.")
 
     sample = [rows[row] for row in range(0, len(rows), max(1, len(rows) // SAMPLE))]
     asked = [row["prompt"] + row["query"] for row in sample]
@@ -172,14 +176,13 @@ def make_plan(rows: Sequence[dict], held_out: int, profile: Profile, half: bool)
     batch = profile.batch_size * profile.processes
     sizes = (profile.batch_size, queries.max()), (profile.batch_size * profile.group_size, passages.max())
     kept = [activation_bytes(min(n, profile.grad_cache or n), longest, model.config, half) for n, longest in sizes]
-    devices = profile.processes if profile.cross_device_negatives else 1
     existing = next(path for path in (profile.output_dir, *profile.output_dir.parents) if path.exists())
     return SimpleNamespace(
         examples=len(rows),
         held_out=held_out,
         steps=math.ceil(profile.epochs * math.ceil(len(rows) / batch)),
         batch=batch,  # queries a step, of all processes
-        negatives=profile.group_size * profile.batch_size * devices - 1,  # that compete with a query's positive
+        negatives=negatives,
         query_tokens=queries.mean(),  # with the instruction, after the cut
         passage_tokens=passages.mean(),
         # of the whole training, padding left out

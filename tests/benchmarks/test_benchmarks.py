@@ -14,7 +14,7 @@ from helpers.base.profile import ROOT
 from helpers.benchmarks import memory
 from helpers.benchmarks.card import make_texts, measure_steps, products_rate, token_operations
 from helpers.benchmarks.learning_curve import LearningCurve
-from helpers.benchmarks.recipes import HEADLINE, MORE_SEEDS, RECIPES, Recipes, table
+from helpers.benchmarks.recipes import GRID, HEADLINE, MORE_SEEDS, RECIPES, Recipes, table
 from helpers.benchmarks.speed import encoders, time_in_turns
 from helpers.benchmarks.study import SEEDS
 from helpers.encoding.settings import EmbedderSettings, read_embedder, write_embedder
@@ -134,8 +134,10 @@ def test_a_learning_curve_that_was_cut_goes_on_where_it_stopped(project, tiny_be
 def test_the_points_of_the_recipes(make_profile, tmp_path):
     pairs = write_jsonl(tmp_path / "pairs.jsonl", make_pairs(60))
     points = Recipes(make_profile("demo", DATASET=pairs)).points()
-    seeds = {name: [point["seed"] for point in points if point["recipe"] == name] for name in RECIPES}
-    quickest, *others = RECIPES
+    seeds = {name: [point["seed"] for point in points if point["recipe"] == name] for name in RECIPES | GRID}
+    quickest, *others = RECIPES | GRID
+    assert len(seeds) == len(RECIPES) + len(GRID)
+    assert [point["seed"] for point in points[: len(seeds)]] == [42] * len(seeds)  # all, on one machine
     assert (points[0]["recipe"], seeds.pop(quickest)) == (quickest, [42])
     assert seeds == {name: list(MORE_SEEDS if name in HEADLINE else SEEDS) for name in others}
     assert {point["limit"] for point in points if point["training"] == "hard"} == {0, 0.6, 0.8, 0.95, 9}
@@ -154,7 +156,7 @@ def test_the_table_of_recipes():
     assert list(found.index) == ["random", "ready-made", "taught"]
     assert list(found["seeds"]) == [3, 3, 3]
     assert list(found["nDCG@10"].round(3)) == [0.302, 0.8, 0.4]
-    assert found["CPU seconds"]["random"] == 11
+    assert found["CPU seconds"]["random"] == 52
     difference, margin = map(float, found["less random"]["ready-made"].split(" ± "))
     assert (difference, 0 < margin < 0.1) == (0.498, True)
     assert (found["less random"]["random"], found["less random"]["taught"]) == ("", "+0.098")

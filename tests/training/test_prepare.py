@@ -450,6 +450,14 @@ def test_parts_that_the_model_does_not_have(profile, key, value, sentence):
         prepare("neg10", profile.model_copy(update={key: value}))
 
 
+def test_passages_of_other_queries_alone_may_compete(profile, monkeypatch):
+    monkeypatch.setenv("CHECK", "1")
+    alone = profile.model_copy(update={"group_size": 1})
+    assert "negatives  3 a query: 1 passages x 4 queries" in prepare("neg10", alone)
+    with pytest.raises(UserError, match="GROUP_SIZE=1, BATCH_SIZE=1: nothing competes"):
+        prepare("neg10", alone.model_copy(update={"batch_size": 1}))
+
+
 def test_a_matryoshka_is_numbers(make_profile):
     with pytest.raises(UserError, match="MATRYOSHKA='384;96': give numbers with commas between them"):
         make_profile(MATRYOSHKA="384;96")

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import math
 import os
 import shutil
 import sys
@@ -98,6 +99,12 @@ def test_cached_and_plain_steps_are_in_the_same_precision(train):
     assert abs(log(single, "loss")[0] - log(plain, "loss")[0]) > 1e-3
     assert log(cached, "grad_norm")[0] == pytest.approx(log(plain, "grad_norm")[0], rel=0.02)
     assert log(cached, "loss") == pytest.approx(log(plain, "loss"), abs=0.1)
+
+
+def test_without_negatives_the_passages_of_other_queries_compete(train):
+    """At a high temperature all scores are alike, and the loss is that of a guess among the batch's four passages."""
+    runner = train(train_group_size=1, temperature=100)
+    assert log(runner, "loss")[0] == pytest.approx(math.log(4), abs=0.02)
 
 
 @pytest.mark.parametrize("chunk", [0, 3])
