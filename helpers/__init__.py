@@ -6,5 +6,6 @@ encoding    where models are, how they want their texts, texts to vectors, vecto
 recall      search by vectors (FAISS) and by words (BM25)
 evaluation  measures, results, significance, tables, pictures, search box, audit
 training    what is checked before; the training and its parts; its log, curve and card; publishing
+scale       encoding and search on a Ray cluster
 benchmarks  speed and memory, measured beside others
 """

@@ -20,6 +20,8 @@ from helpers.training.script import keep_log
 door = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 benchmarks = typer.Typer(rich_markup_mode=None)
 door.add_typer(benchmarks, name="benchmark", help="Measure speed, memory, and what pairs are worth.")
+scales = typer.Typer(rich_markup_mode=None)
+door.add_typer(scales, name="scale", help="Encode and search on a Ray cluster.")
 
 Name = Annotated[str, typer.Argument(help="neg10, neg50, ...")]
 Smallest = Annotated[bool, typer.Option("--smallest", help="Its quickest point alone.")]
@@ -27,6 +29,7 @@ Smallest = Annotated[bool, typer.Option("--smallest", help="Its quickest point a
 
 @door.callback(invoke_without_command=True)
 @benchmarks.callback(invoke_without_command=True)
+@scales.callback(invoke_without_command=True)
 def commands(context: typer.Context) -> None:
     """What is done outside the notebooks; PROFILE and single settings come from the environment."""
     if context.invoked_subcommand is None:
@@ -146,6 +149,22 @@ def store() -> None:
     from helpers.notebook import store_outputs
 
     store_outputs(load_profile())
+
+
+@scales.command("encode")
+def scale_encode(name: Name) -> None:
+    """Encode the corpus on the cluster of RAY_ADDRESS."""
+    from helpers.scale.search import scale
+
+    scale(name, load_profile(), searches=False)
+
+
+@scales.command("search")
+def scale_search(name: Name) -> None:
+    """Search it there, too, and save the result."""
+    from helpers.scale.search import scale
+
+    scale(name, load_profile(), searches=True)
 
 
 @benchmarks.command()

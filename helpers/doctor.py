@@ -42,7 +42,7 @@ def doctor() -> None:
     for path in sorted((ROOT / "profiles").glob("*.env")):
         lines[path.stem] = _profile_line(path.stem, reached)
     for name, text in lines.items():
-        print(f"{name:10} {text}")
+        print(f"{name:12} {text}")
 
 
 def _hub_answers() -> bool:
@@ -53,16 +53,17 @@ def _hub_answers() -> bool:
 
 
 def _profile_line(name: str, reached: bool) -> str:
-    """Say whether a profile will work, and which of its data set and the article's models are not on this disk."""
+    """Say whether a profile will work, and which of its data and the article's models are not on this disk."""
     try:
         profile = load_profile(name)
     except UserError as error:
         return f"PROFILE={name} will not work: {error}"
     wanted = [(profile.base_model, profile.base_revision), (profile.reference_model, profile.reference_revision)]
     missing = [model for model, revision in wanted if not _is_here(model, revision)]
-    if profile.dataset != "docstrings" and not profile.dataset_path:
-        found = try_to_load_from_cache(profile.dataset, "README.md", None, profile.dataset_revision or None, "dataset")
-        missing += [] if isinstance(found, str) else [profile.dataset]
+    for name, revision in ((profile.dataset, profile.dataset_revision), (profile.distractors, "")):
+        if name not in ("docstrings", "") and not os.path.isabs(name):
+            found = try_to_load_from_cache(name, "README.md", None, revision or None, "dataset")
+            missing += [] if isinstance(found, str) else [name]
     verdict = "works, and fetches" if reached else "will not work: it has to fetch"
     return f"PROFILE={name} {verdict} {', '.join(missing)}" if missing else f"PROFILE={name} works, without the Hub"
 

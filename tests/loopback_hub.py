@@ -265,6 +265,7 @@ class Answers:
 BERT, BERT_COMMIT = "google-bert/bert-base-uncased", "86b5e0934494bd15c9632b12f734a8a67f723594"
 BGE_M3, BGE_M3_COMMIT = "BAAI/bge-m3", "5617a9f61b028005a4858fdac845db406aefb181"
 MSMARCO, MSMARCO_COMMIT = "namespace-Pt/msmarco", "0123456789abcdef0123456789abcdef01234567"
+CORPUS, CORPUS_COMMIT = "namespace-Pt/msmarco-corpus", "3210abcdef3210abcdef3210abcdef3210abcdef"
 RERANKER, RERANKER_COMMIT = "BAAI/bge-reranker-base", "2cfc18c9415c912f9d8155881c133215df768a70"
 NANO_COMMIT = "abcdef0123456789abcdef0123456789abcdef01"
 CARD = """---
@@ -325,6 +326,7 @@ def articles_hub(bert, bge_m3, pairs) -> Hub:
         "qrels": [{"query-id": f"q{i}", "corpus-id": f"d{i}"} for i in texts],
     }
     nano = {f"{part}/train-00000-of-00001.parquet": parquet(rows) for part, rows in nano.items()}
+    corpus = [{"content": pair["positive"][0]} for pair in pairs[:10]] + [{"content": "not asked for"}]
     data = {"README.md": CARD.encode(), "data/dev-00000-of-00001.parquet": parquet(pairs)}
     data |= {f"data/train-0000{i}-of-00002.parquet": b"large" for i in range(2)}
     return Hub(
@@ -333,6 +335,7 @@ def articles_hub(bert, bge_m3, pairs) -> Hub:
             ("models", BGE_M3): Repo(BGE_M3_COMMIT, m3),
             ("models", RERANKER): Repo(RERANKER_COMMIT, reranker),
             ("datasets", MSMARCO): Repo(MSMARCO_COMMIT, data),
+            ("datasets", CORPUS): Repo(CORPUS_COMMIT, {"data/train-00000-of-00001.parquet": parquet(corpus)}),
             **{("datasets", f"zeta-alpha-ai/Nano{name}"): Repo(NANO_COMMIT, nano) for name in NANO_BEIR},
         },
         renamed={"bert-base-uncased": BERT},

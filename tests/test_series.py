@@ -253,7 +253,7 @@ def test_every_command_in_a_process_of_its_own(series, project, command):
 def test_no_command_is_left_out():
     names = {
         command.name or command.callback.__name__.replace("_", "-")
-        for door in (commands.door, commands.benchmarks)
+        for door in (commands.door, commands.benchmarks)  # of `scale` tests/scale/ has what it does
         for command in door.registered_commands
     }
     assert names == ON_THE_WAY | {words.removeprefix("benchmark ").split()[0] for words in COMMANDS}

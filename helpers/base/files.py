@@ -123,6 +123,11 @@ class Rows(Sequence[dict]):
     def __len__(self) -> int:
         return len(self.places) // 2
 
+    def span(self, start: int, stop: int) -> tuple[int, int]:
+        """Return where in the file the lines of rows `start` to `stop` - 1 begin, and how many bytes they take."""
+        begin, (last, length) = self.places[2 * start], self.places[2 * stop - 2 : 2 * stop]
+        return begin, last + length - begin
+
     def __getitem__(self, row):
         """Return the object in a row, counted from 0."""
         start, length = self.places[2 * row], self.places[2 * row + 1]

@@ -40,9 +40,9 @@ class Profile(BaseModel):
     own_negatives: bool  # those of the pairs come before random ones
     max_pairs: CountOrNone
     split_key: Literal["query", "passage"]
-    eval_share: Annotated[float, Field(gt=0, lt=1)]  # of the queries
+    eval_share: Annotated[float, Field(gt=0, le=1)]  # of the queries; 1: nothing trains
     fix_text: bool  # repair mojibake in the pairs before anything else
-    distractors: str  # an absolute path of more passages for the corpus, or empty
+    distractors: str  # an absolute path or a Hub id of more passages for the corpus, or empty
     split_seed: Seed  # of the pairs drawn for MAX_PAIRS, too
     negatives_seed: Seed
 
@@ -234,7 +234,7 @@ def _resolve(key: str, name: str) -> str:
     found = next((p.resolve() for p in (Path.cwd() / path, ROOT / path) if name and p.exists()), None)
     if found and (found.suffix.lower() in PAIR_FORMATS or (key == "DATASET" and found.is_dir())):
         return str(found)
-    if key == "DATASET" and not found and HUB_ID.fullmatch(name) and path.suffix.lower() not in PAIR_FORMATS:
+    if not found and HUB_ID.fullmatch(name) and path.suffix.lower() not in PAIR_FORMATS:
         return name
     raise UserError(f"{key}={name}: no such file; give the path of one that ends in {', '.join(PAIR_FORMATS)}.")
 

@@ -1,5 +1,7 @@
 """Texts to vectors: batches of like length; vectors on disk, read without being loaded, and those that are lost."""
 
+import shutil
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cache, cached_property
 from mmap import mmap
@@ -9,13 +11,15 @@ import numpy as np
 from huggingface_hub.utils import chunk_iterable
 from tqdm import tqdm
 
-from helpers.base import Profile, UserError, fingerprint, make, manifest_of, model_fingerprint, timed, whole_file
+from helpers.base import Profile, UserError, fingerprint, make, manifest_of, model_fingerprint, whole_file
 from helpers.base.manifest import busy, read_manifest
-from helpers.encoding.models import loading
+from helpers.encoding.models import loading, skeleton
 from helpers.encoding.settings import EmbedderSettings, embedder_settings
 from helpers.sampling import load_eval_set
 
 BLOCK = 16_384  # vectors in memory at a time: 25 MB of 384 float32
+SHARDS = ".shards"  # the folder of the blocks that a cluster has encoded, until all are there
+Spread = Callable[[Path], Iterable[np.ndarray]]
 
 
 def computes_in(precision: str) -> str:
@@ -100,9 +104,16 @@ class Embedder:
         """Return the vectors of queries, (texts, dim), of length 1, mapped from disk; encode them if need be."""
         return self._kept("queries", texts, self.settings.instruction, self.settings.query_max_len)
 
-    def encode_corpus(self, texts: Collection[str]) -> np.memmap:
-        """Return the vectors of passages, (texts, dim), of length 1, mapped from disk; encode them if need be."""
-        return self._kept("corpus", texts, self.settings.passage_instruction, self.settings.passage_max_len)
+    def encode_corpus(self, texts: Collection[str], spread: Spread | None = None) -> np.memmap:
+        """Return the vectors of passages, (texts, dim), of length 1, mapped from disk; encode them if need be.
+
+        By this process, or by `spread`: of the path to which they will go it makes the vectors, block by block.
+        """
+        return self._kept("corpus", texts, self.settings.passage_instruction, self.settings.passage_max_len, spread)
+
+    def encode_passages(self, texts: Iterable[str]) -> np.ndarray:
+        """Return the vectors of passages, (texts, dim), without keeping them."""
+        return self.encode([self.settings.passage_instruction + text for text in texts], self.settings.passage_max_len)
 
     def encode_question(self, text: str) -> np.ndarray:
         """Return the vector of one query, (1, dim), without keeping it."""
@@ -123,7 +134,9 @@ class Embedder:
             pooled = self.model.pooling(hidden, inputs["attention_mask"]).float()  # (texts, dim)
         return torch.nn.functional.normalize(pooled, dim=-1)
 
-    def _kept(self, side: str, texts: Collection[str], instruction: str, max_len: int) -> np.memmap:
+    def _kept(
+        self, side: str, texts: Collection[str], instruction: str, max_len: int, spread: Spread | None = None
+    ) -> np.memmap:
         made_from = {
             "model": self.settings.weights,
             "texts": fingerprint(texts),
@@ -139,9 +152,10 @@ class Embedder:
                     bar.update(len(vectors))
 
         def write() -> dict[str, float]:
-            shape = (len(texts), self.model.model.config.hidden_size)  # loads the model, before the clock starts
-            _, seconds = timed(write_vectors, path, blocks(), shape, self.profile.vectors)
-            return {"seconds": round(seconds, 3)}
+            config = skeleton(self.settings.folder).config if spread else self.model.model.config  # before the clock
+            start, found = time.perf_counter(), spread(path) if spread else blocks()
+            write_vectors(path, found, (len(texts), config.hidden_size), self.profile.vectors)
+            return {"seconds": round(time.perf_counter() - start, 3)}
 
         self.seconds[f"encode_{side}"] = make(manifest_of(path), made_from, write, [path])["seconds"]
         return np.load(path, mmap_mode="r")
@@ -186,14 +200,17 @@ def clean(profile: Profile, remove: bool) -> None:
     present |= {embedder_settings(profile, name).weights for name in ("raw", "reference")}
     present |= {model_fingerprint(path.parent) for path in profile.output_dir.glob("*/config.json")}  # tuned or cut
     lost, folder = 0, profile.output_dir / "vectors"
-    for path in sorted([*folder.glob("*.npy"), *folder.glob(".*.tmp")]):
-        whole = path.suffix == ".npy"  # what is being written is `.NAME.npy.DIGITS.tmp`
-        manifest = manifest_of(path if whole else path.with_name(path.name[1:].rsplit(".", 2)[0]))
-        made_from = (read_manifest(manifest) or {}).get("made_from", {}) if whole else {}
+    for path in sorted([*folder.glob("*.npy"), *folder.glob(".*.tmp"), *folder.glob(f"*{SHARDS}")]):
+        # What is being written is `.NAME.npy.DIGITS.tmp`.
+        manifest = manifest_of(path.with_name(path.name[1:].rsplit(".", 2)[0]) if path.suffix == ".tmp" else path)
+        made_from = (read_manifest(manifest) or {}).get("made_from", {}) if path.suffix == ".npy" else {}
         if not {made_from.get("model"), made_from.get("texts")} <= present and not busy(manifest):
-            print(f"{path.stat().st_size:14,}  {path.name}")
+            size = sum(file.stat().st_size for file in (path.iterdir() if path.is_dir() else [path]))
+            print(f"{size:14,}  {path.name}")
             lost += 1
-            if remove:
+            if remove and path.is_dir():
+                shutil.rmtree(path)
+            elif remove:
                 path.unlink()
                 manifest_of(path).unlink(missing_ok=True)
     print(f"{lost} files of vectors in {folder} {'removed' if remove else 'can go; add --yes to remove them'}.")

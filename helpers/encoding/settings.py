@@ -162,6 +162,8 @@ def embedder_settings(profile: Profile, name: str) -> EmbedderSettings:
         fed = profile.model_dump(include={"pooling", "instruction", "query_max_len", "passage_max_len"})
         check_lengths(profile, folder := base_model(profile))
         return EmbedderSettings(profile.base_name, folder, passage_instruction="", **fed)
+    if profile.eval_share == 1:
+        raise UserError(f"EVAL_SHARE=1 evaluates on the queries that {name} was trained on; leave EVAL_SHARE out.")
     trained = training_profile(profile, name)
     folder, rows = trained.tuned_model(name), trained.training_file(name)
     if not is_embedder(folder):

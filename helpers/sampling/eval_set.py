@@ -11,7 +11,7 @@ from helpers.base import Profile, Qrels, Rows, UserError, fetch, file_fingerprin
 from helpers.base.files import read_jsonl, whole_file, write_jsonl
 from helpers.base.manifest import code_of, locked, make, read_manifest
 from helpers.sampling.pairs import read_distractors
-from helpers.sampling.sources import CORPUS, is_beir, read_rows
+from helpers.sampling.sources import CORPUS, dataset_files, is_beir, read_rows
 from helpers.sampling.texts import text_id
 
 REMEDY = "run notebooks/02_build_eval_dataset.ipynb first"
@@ -33,7 +33,7 @@ class Corpus(Mapping[str, str]):
             if row.get("id") != docid or not isinstance(row.get("text"), str):
                 raise UserError(f"{where}: not the passage {docid} with its text; {REMEDY}.")
 
-        self.rows = Rows(path, REMEDY, check)
+        self.path, self.rows = path, Rows(path, REMEDY, check)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -81,7 +81,9 @@ def save_eval_set(evaluation: list[dict], pairs: list[dict], profile: Profile) -
     """Write and return the evaluation set over the passages of all pairs; raises UserError: a positive is not there."""
     folder = profile.data_dir
     distractors = [profile.dataset_path / CORPUS] if is_beir(profile.dataset_path) else []
-    distractors += [Path(profile.distractors)] if profile.distractors else []
+    if profile.distractors:
+        more = {"dataset": profile.distractors, "dataset_revision": "", "dataset_split": ""}
+        distractors += dataset_files(profile.model_copy(update=more))[1]
     files = [queries, passages, qrels] = [folder / name for name in (QUERIES, PASSAGES, QRELS)]
     made_from = {
         "queries": fingerprint(map(json.dumps, evaluation)),

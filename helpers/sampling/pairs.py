@@ -157,7 +157,8 @@ def read_distractors(paths: Iterable[Path], fix_text: bool) -> Iterator[str]:
     for path in paths:
         empty = 0
         for where, row in read_rows(path):
-            name = next((name for name in ("text", *NAMES["positive"]) if isinstance(row, dict) and name in row), None)
+            names = ("text", *NAMES["positive"], "content")
+            name = next((name for name in names if isinstance(row, dict) and name in row), None)
             if name is None:
                 raise UserError(f"{where}: no column 'text'; every row needs one, which may be empty.")
             for text in texts_of(row if isinstance(row.get("text"), str | None) and name == "text" else row[name]):

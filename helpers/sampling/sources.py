@@ -29,7 +29,7 @@ from helpers.sampling.texts import is_id, is_text, text_id
 REMEDY = "give the path of a file of pairs"
 CORPUS, QUERIES = "corpus.jsonl", "queries.jsonl"
 PARTS = {"train": "train", "dev": "test", "test": "test"}  # of a file of judgements; test.tsv rather than dev.tsv
-NOTHING = "there is no qrels/train.tsv, so there is nothing to train; notebooks 02, 03, 06 and 07 run"
+NOTHING = "all pairs evaluate, so there is nothing to train; notebooks 02, 03, 06 and 07 run"
 
 
 def dataset_files(profile: Profile) -> tuple[str, list[Path]]:
@@ -180,8 +180,8 @@ def qrels_files(folder: Path) -> dict[str, Path]:
 
 
 def trains(profile: Profile) -> bool:
-    """Tell whether the profile's pairs train: all but those of a folder with judgements that only evaluate."""
-    return not is_beir(folder := profile.dataset_path) or "train" in qrels_files(folder)
+    """Tell whether any of the profile's pairs train: not with EVAL_SHARE=1, nor of a BEIR folder without train.tsv."""
+    return "train" in qrels_files(folder) if is_beir(folder := profile.dataset_path) else profile.eval_share < 1
 
 
 def check_trains(profile: Profile) -> None:

@@ -38,7 +38,7 @@ def split_pairs(pairs: list[dict], split_key: str, eval_share: float, seed: int)
             )
         held = sorted(held_rows(groups, round(eval_share * len(pairs)), seed))
         train = sorted({*rows}.difference(held))
-    if not parted and not (train and held):
+    if not parted and not (held and (train or eval_share == 1)):
         raise UserError(
             f"{len(pairs)} pairs cannot be split by {split_key} into a training and an evaluation part with "
             f"EVAL_SHARE={eval_share}; give more pairs that do not share passages."

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import BASE_MODEL, environ_of, make_pairs
-from loopback_hub import BERT, BGE_M3, BGE_M3_COMMIT, MSMARCO, Fault
+from loopback_hub import BERT, BGE_M3, BGE_M3_COMMIT, CORPUS, MSMARCO, Fault
 from safetensors.numpy import save
 
 MODEL = ("-c", BASE_MODEL)
@@ -69,6 +69,26 @@ def test_of_a_data_set_one_split_is_fetched(ask, articles_hub):
     assert ask(*PAIRS, HF_HUB_OFFLINE="1").stdout == done.stdout
     wrong = ask(*PAIRS, DATASET_SPLIT="test")
     assert wrong.stderr == f"error: DATASET_SPLIT=test: {MSMARCO} has the splits train, dev; set it to one of them.\n"
+
+
+def test_distractors_come_from_the_hub(ask, articles_hub):
+    """Those of `msmarco_full`, of which ten of eleven are passages that the pairs have."""
+    script = (
+        "from helpers.base import load_profile, run_command; from helpers.sampling import *\n"
+        "def main():\n"
+        "    profile = load_profile(); pairs = load_pairs(profile)\n"
+        "    _, evaluation = split_pairs(pairs, profile.split_key, profile.eval_share, profile.split_seed)\n"
+        "    found = save_eval_set(evaluation, pairs, profile)\n"
+        "    print(len(found.queries), len(found.corpus), found.corpus['d121'])\n"
+        "run_command(main)"
+    )
+    done = ask("-c", script, PROFILE="msmarco_full")
+    assert done.stdout == "24 121 not asked for\n", done.stderr
+    assert articles_hub.fetched(CORPUS) == ["data/train-00000-of-00001.parquet"]
+    everything = ask("-c", script, PROFILE="msmarco_full", EVAL_SHARE="1").stdout.splitlines()
+    assert everything[-1] == "120 121 not asked for"
+    wrong = ask("-c", script, PROFILE="msmarco_full", DISTRACTORS="nobody/nothing")
+    assert wrong.stderr.startswith("error: nobody/nothing could not be had from the Hugging Face Hub: ")
 
 
 def test_a_cut_stream_is_resumed_within_the_call(ask, articles_hub, monkeypatch):

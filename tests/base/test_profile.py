@@ -10,7 +10,7 @@ from helpers.base.errors import UserError
 from helpers.base.profile import KEYS, ROOT, load_profile
 
 
-@pytest.mark.parametrize("name", ["demo", "msmarco", "test"])
+@pytest.mark.parametrize("name", ["demo", "msmarco", "msmarco_full", "test"])
 def test_profiles_are_complete(name):
     profile = load_profile(name, {})
     assert profile.run_name == name
@@ -29,6 +29,11 @@ def test_msmarco_is_the_article():
     assert (profile.learning_rate, profile.temperature, profile.warmup, profile.precision) == (1e-5, 0.02, 0.1, "fp16")
     assert profile.instruction == "Represent this sentence for searching relevant passages: "
     assert profile.tuned_model("neg10") == ROOT / "output/msmarco/bert-base-uncased_neg10"
+
+
+def test_the_large_corpus_is_all_that_tells_msmarco_full_from_msmarco():
+    small, large = (load_profile(name, {}).model_dump() for name in ("msmarco", "msmarco_full"))
+    assert {key for key in small if small[key] != large[key]} == {"name", "distractors", "vectors"}
 
 
 def test_environment_overrides_a_key():
@@ -138,7 +143,7 @@ def test_a_file_in_the_projects_folder_keeps_its_name_when_the_project_moves(tmp
 @pytest.mark.parametrize(
     ("environ", "sentence"),
     [
-        ({"PROFILE": "nope"}, "PROFILE=nope: there is no profiles/nope.env; the profiles are demo, msmarco, test, zh."),
+        ({"PROFILE": "nope"}, "there is no profiles/nope.env; the profiles are demo, msmarco, msmarco_full, test, zh."),
         ({"EPOCHS": "many"}, "environment variable: EPOCHS='many': input should be a valid number"),
         ({"BATCH_SIZE": "0"}, "environment variable: BATCH_SIZE='0': input should be greater than or equal to 1"),
         ({"POOLING": "max"}, "environment variable: POOLING='max': input should be 'cls' or 'mean'"),

@@ -136,12 +136,15 @@ def test_what_a_killed_encoding_has_left_goes_and_what_one_writes_stays(profile,
     before = files(profile)
     for name in ("old-corpus-1.npy", ".new-corpus-2.npy.0123456789ab.tmp", ".busy-corpus-3.npy.0123456789ab.tmp"):
         (folder / name).write_bytes(b"vectors")
+    for name in ("old-corpus-4.shards", "busy-corpus-3.shards"):  # what a cluster has encoded
+        (folder / name).mkdir()
+        (folder / name / "000000.npy").write_bytes(b"vectors")
     manifest_of(gone := min(vectors)).write_text("{")
     busy = [sys.executable, "-c", HOLD, manifest_of(folder / "busy-corpus-3.npy")]
     with subprocess.Popen(busy, cwd="/", env=environ_of(ROOT, {}), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "held\n"
         clean(profile, remove=True)
         process.kill()
-    assert capsys.readouterr().out.splitlines()[-1].startswith("3 files of vectors ")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("4 files of vectors ")
     left = before - {gone, manifest_of(gone)}
-    assert files(profile) == left | {folder / ".busy-corpus-3.npy.0123456789ab.tmp"}
+    assert files(profile) == left | {folder / ".busy-corpus-3.npy.0123456789ab.tmp", folder / "busy-corpus-3.shards"}

@@ -87,6 +87,16 @@ def test_a_split_that_leaves_a_side_empty_is_one_sentence():
         split_pairs(pairs_of([["one"], ["two"], ["three"]]), "query", 0.95, 42)
 
 
+@pytest.mark.parametrize("key", ["query", "passage"])
+def test_all_pairs_may_evaluate(key):
+    pairs = pairs_of([["one"], ["two"], ["three"]])
+    train, evaluation = split_pairs(pairs, key, 1, 42)
+    assert train == []
+    assert sorted(pair["positive"] for pair in evaluation) == [["one"], ["three"], ["two"]]
+    with pytest.raises(UserError, match="all pairs evaluate, so there is nothing to train"):
+        negative_pool(train, evaluation)
+
+
 def test_fifty_negatives_for_the_articles_queries_take_under_two_seconds():
     positive_lists = [[f"passage {i} " * 50] for i in range(6980)]
     pool = negative_pool(pairs_of(positive_lists), [])
