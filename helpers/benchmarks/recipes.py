@@ -58,9 +58,9 @@ RECIPES = {
     "ready-made, rate 1e-5": Recipe("ready_made", {"READY_MADE_LEARNING_RATE": 1e-5}),
 }
 # What `random` has by its settings: nothing is mined, no checkpoint scored, so that all of the time is training.
-ARTICLE_BATCHES = {"GROUP_SIZE": 8, "BATCH_SIZE": 4, "EPOCHS": 3}
+ARTICLE_BATCHES: dict[str, float] = {"GROUP_SIZE": 8, "BATCH_SIZE": 4, "EPOCHS": 3}
 GRID = {
-    name: Recipe("neg10", {"EVAL_STEPS": 0} | settings)
+    name: Recipe("neg10", {"EVAL_STEPS": 0, **settings})
     for name, settings in {
         "half an epoch": {"EPOCHS": 0.5},
         "one epoch": {},

@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from helpers.base import ROOT, UserError
 
@@ -39,7 +39,7 @@ def cluster() -> Iterator[Share]:
         raise UserError("Ray is not installed; run pip install -r requirements-ray.txt.") from error
     address = os.environ.get("RAY_ADDRESS", "")
     paths = {"PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"}  # of the workers
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     quiet |= {} if address else {"include_dashboard": False}
     try:
         if host := address.removeprefix("ray://").rpartition(":")[0]:  # Ray itself would try for a quarter of an hour

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -22,7 +23,7 @@ class Worker:
     def __init__(self, embedder: Embedder, corpus: Path):
         self.embedder, self.corpus = embedder, corpus
 
-    def __call__(self, block: dict[str, np.ndarray]) -> dict[str, list]:
+    def __call__(self, block: dict[str, np.ndarray]) -> dict[str, Any]:
         """Write the vectors of a block to its `shard`; return how many `texts` it has, or what is `wrong`."""
         (start,), (size,), (shard,), texts = block["start"], block["bytes"], block["shard"], block["texts"]
         with self.corpus.open("rb") as file:
@@ -80,7 +81,7 @@ def encode_shards(shards: Shards, share: Share) -> None:
     ray.data.DataContext.get_current().enable_progress_bars = False
     workers = ray.data.ActorPoolStrategy(min_size=1, max_size=min(share.workers, len(missing)))
     made_by = {"embedder": shards.embedder, "corpus": shards.corpus.path}
-    how = {"num_cpus": share.cores, "num_gpus": share.cards, "batch_size": 1, "compute": workers}
+    how: dict[str, Any] = {"num_cpus": share.cores, "num_gpus": share.cards, "batch_size": 1, "compute": workers}
     blocks = ray.data.from_items(missing, override_num_blocks=len(missing))
     done = len(shards.corpus) - sum(block["texts"] for block in missing)
     if done:
@@ -103,5 +104,5 @@ def encode(embedder: Embedder, corpus: Corpus, share: Share) -> np.memmap:
         return shards.blocks()
 
     vectors = embedder.encode_corpus(corpus.values(), spread)
-    shutil.rmtree(Path(vectors.filename).with_suffix(SHARDS), ignore_errors=True)  # all of it is in one file
+    shutil.rmtree(Path(str(vectors.filename)).with_suffix(SHARDS), ignore_errors=True)  # all of it is in one file
     return vectors

@@ -1,7 +1,7 @@
 """Exact search on a cluster: each block of vectors meets all queries in a task of its own."""
 
 from math import ceil
-from pathlib import Path
+from typing import cast
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -13,6 +13,7 @@ from helpers.evaluation import save_result
 from helpers.recall import search
 from helpers.recall.index import EXACT, ExactIndex
 from helpers.sampling import load_eval_set
+from helpers.sampling.eval_set import Corpus
 from helpers.scale.cluster import Share, cluster
 from helpers.scale.encode import encode
 
@@ -38,7 +39,7 @@ class SpreadIndex:
         task = ray.remote(num_cpus=self.share.cores, num_gpus=self.share.cards, max_retries=-1)(_search_part)
         asked, rows = ray.put(queries), BLOCK * ceil(self.ntotal / BLOCK / TASKS)
         starts = range(0, self.ntotal, rows)
-        parts = [task.remote(Path(self.vectors.filename), slice(start, start + rows), asked, depth) for start in starts]
+        parts = [task.remote(self.vectors.filename, slice(start, start + rows), asked, depth) for start in starts]
         heap = faiss.ResultHeap(len(queries), depth, keep_max=True)
         for part in tqdm(parts, "search", unit="part", leave=False, delay=5):
             heap.add_result(*ray.get(part))
@@ -51,7 +52,7 @@ class SpreadIndex:
         return heap.D, heap.I
 
 
-def _search_part(path: Path, rows: slice, queries: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
+def _search_part(path: str, rows: slice, queries: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
     scores, found = ExactIndex(np.load(path, mmap_mode="r")[rows]).search(queries, depth)
     return scores, found + rows.start
 
@@ -66,7 +67,7 @@ def scale(name: str, profile: Profile, searches: bool) -> None:
     eval_set, settings = load_eval_set(profile.data_dir), embedder_settings(profile, name)
     model = Embedder(settings, profile)
     with cluster() as share:
-        vectors = encode(model, eval_set.corpus, share)
+        vectors = encode(model, cast(Corpus, eval_set.corpus), share)
         print(f"{vectors.shape[0]:,} passages in {model.seconds['encode_corpus']:.1f} s: {vectors.filename}")
         if searches:
             queries = model.encode_queries(eval_set.queries.values())
