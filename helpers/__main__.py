@@ -218,6 +218,14 @@ def recipes(smallest: Smallest = False) -> None:
     Recipes(load_profile()).run(smallest)
 
 
+@benchmarks.command("scale")
+def scale_benchmark(passages: Annotated[list[int] | None, typer.Argument(min=100)] = None) -> None:
+    """Encode and search by Ray beside one process."""
+    from helpers.benchmarks.scale import SIZES, scale
+
+    scale(passages or SIZES)
+
+
 @benchmarks.command()
 def card() -> None:
     """Train steps of a bert-base; needs a CUDA card."""

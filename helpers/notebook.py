@@ -13,7 +13,7 @@ import papermill
 from helpers.base import ROOT, Profile, UserError, whole_file
 
 NOTEBOOKS = ROOT / "notebooks"
-STORY = "plot_means("  # in the cell of the README's picture
+PICTURES = {"plot_means(": "models.png", "plot_recipes(": "recipes.png"}  # a call in a cell -> its picture in docs/
 BRACES = str.maketrans({"{": "{{", "}": "}}"})  # papermill fills in what they name in a path
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -92,7 +92,9 @@ def store_outputs(profile: Profile) -> None:
     for path, notebook in notebooks.items():
         with whole_file(path) as file:
             nbformat.write(tidy(notebook), file)
-        for picture in (p for cell in notebook.cells if STORY in cell.source for p in cell.get("outputs", [])):
-            if "image/png" in picture.get("data", {}):  # the README shows it
-                with whole_file(ROOT / "docs" / "models.png", binary=True) as file:
-                    file.write(base64.b64decode(picture.data["image/png"]))
+        for cell in notebook.cells:
+            for call, name in PICTURES.items():
+                for png in (o.get("data", {}).get("image/png") for o in cell.get("outputs", []) if call in cell.source):
+                    if png:
+                        with whole_file(ROOT / "docs" / name, binary=True) as file:
+                            file.write(base64.b64decode(png))

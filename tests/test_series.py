@@ -238,7 +238,7 @@ COMMANDS = {
     "benchmark memory 1000": r"^1,000 queries, 0\.0\d GB of rows$",
 }
 # run_all.sh or another test has run them
-ON_THE_WAY = {"prepare", "log", "notebook", "store", "card", "documents", "learning-curve", "recipes"}
+ON_THE_WAY = {"scale", "prepare", "log", "notebook", "store", "card", "documents", "learning-curve", "recipes"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -59,25 +59,23 @@ RECIPES = {
 }
 # What `random` has by its settings: nothing is mined, no checkpoint scored, so that all of the time is training.
 ARTICLE_BATCHES: dict[str, float] = {"GROUP_SIZE": 8, "BATCH_SIZE": 4, "EPOCHS": 3}
-GRID = {
-    name: Recipe("neg10", {"EVAL_STEPS": 0, **settings})
-    for name, settings in {
-        "half an epoch": {"EPOCHS": 0.5},
-        "one epoch": {},
-        "in-batch alone": {"GROUP_SIZE": 1},
-        "in-batch alone, batch 64, 2 epochs": {"GROUP_SIZE": 1, "BATCH_SIZE": 64, "EPOCHS": 2},
-        "4 passages a query": {"GROUP_SIZE": 4},
-        "batch 16": {"BATCH_SIZE": 16},
-        "batch 64": {"BATCH_SIZE": 64},
-        "rate 3e-4": {"LEARNING_RATE": 3e-4},
-        "rate 1.2e-3": {"LEARNING_RATE": 1.2e-3},
-        "temperature 0.01": {"TEMPERATURE": 0.01},
-        "temperature 0.05": {"TEMPERATURE": 0.05},
-        "the article's batches": ARTICLE_BATCHES,
-        "the article's batches, rate 1.5e-4": ARTICLE_BATCHES | {"LEARNING_RATE": 1.5e-4},
-        "the article's batches, rate 1e-5": ARTICLE_BATCHES | {"LEARNING_RATE": 1e-5},  # its own
-    }.items()
+GRID_SETTINGS: dict[str, dict[str, float]] = {
+    "half an epoch": {"EPOCHS": 0.5},
+    "one epoch": {},
+    "in-batch alone": {"GROUP_SIZE": 1},
+    "in-batch alone, batch 64, 2 epochs": {"GROUP_SIZE": 1, "BATCH_SIZE": 64, "EPOCHS": 2},
+    "4 passages a query": {"GROUP_SIZE": 4},
+    "batch 16": {"BATCH_SIZE": 16},
+    "batch 64": {"BATCH_SIZE": 64},
+    "rate 3e-4": {"LEARNING_RATE": 3e-4},
+    "rate 1.2e-3": {"LEARNING_RATE": 1.2e-3},
+    "temperature 0.01": {"TEMPERATURE": 0.01},
+    "temperature 0.05": {"TEMPERATURE": 0.05},
+    "the article's batches": ARTICLE_BATCHES,
+    "the article's batches, rate 1.5e-4": ARTICLE_BATCHES | {"LEARNING_RATE": 1.5e-4},
+    "the article's batches, rate 1e-5": ARTICLE_BATCHES | {"LEARNING_RATE": 1e-5},  # its own
 }
+GRID = {name: Recipe("neg10", {"EVAL_STEPS": 0, **settings}) for name, settings in GRID_SETTINGS.items()}
 ARTICLE = "random"  # the demo's form of the article's recipe
 HEADLINE = (ARTICLE, "ready-made")
 
