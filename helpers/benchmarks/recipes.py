@@ -71,7 +71,6 @@ GRID_SETTINGS: dict[str, dict[str, float]] = {
     "rate 1.2e-3": {"LEARNING_RATE": 1.2e-3},
     "temperature 0.01": {"TEMPERATURE": 0.01},
     "temperature 0.05": {"TEMPERATURE": 0.05},
-    "the article's batches": ARTICLE_BATCHES,
     "the article's batches, rate 1.5e-4": ARTICLE_BATCHES | {"LEARNING_RATE": 1.5e-4},
     "the article's batches, rate 1e-5": ARTICLE_BATCHES | {"LEARNING_RATE": 1e-5},  # its own
 }
