@@ -12,6 +12,10 @@ if ! browser && [[ $(id -u) == 0 ]] && command -v apt-get > /dev/null; then
   echo "Installing Debian's Chromium for tests/browser/; this takes a minute, once."
   (apt-get update && apt-get install --yes --no-install-recommends chromium) > /dev/null 2>&1 || true
 fi
+if ! python -c "import ray" 2> /dev/null; then
+  echo "Installing Ray for tests/scale/."
+  python -m pip install --quiet -r requirements-ray.txt || echo "Ray cannot be installed: its tests are left out."
+fi
 browser || echo "There is no Chromium: the tests in a browser are left out."
 ruff format --check .
 ruff check .

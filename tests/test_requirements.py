@@ -16,8 +16,8 @@ def lines(name):
 
 
 def test_every_line_is_pinned_and_explained():
-    for line in lines("requirements.txt"):
-        assert re.match(r"(-e \.|[\w-]+==[\w.]+) +# .+$", line), line
+    for line in lines("requirements.txt") + lines("requirements-ray.txt"):
+        assert re.match(r"(-e \.|[\w-]+(\[data\])?==[\w.]+) +# .+$", line), line
 
 
 def test_the_gpu_differs_in_faiss_alone():
