@@ -5,12 +5,13 @@ from statistics import median
 
 import numpy as np
 import torch
+from FlagEmbedding.inference.embedder.encoder_only.base import BaseEmbedder
 from sentence_transformers import SentenceTransformer
 from transformers import AutoConfig
 
 from helpers.base import Profile, UserError, timed
 from helpers.benchmarks.card import products_rate, token_operations
-from helpers.encoding.encoder import Embedder, computes_in, load_model, token_lengths
+from helpers.encoding.encoder import Embedder, computes_in, token_lengths
 from helpers.encoding.settings import EmbedderSettings, embedder_settings
 from helpers.sampling.eval_set import load_eval_set
 
@@ -21,7 +22,11 @@ Encode = Callable[[list[str]], np.ndarray]
 def encoders(settings: EmbedderSettings, profile: Profile) -> dict[str, Encode]:
     """Return three ways to encode passages with one model, each over weights of its own and as its authors chose."""
     precision = computes_in(profile.precision) if torch.cuda.is_available() else "fp32"  # no faster on a CPU
-    ours, flag = Embedder(settings, profile), load_model(settings, precision)
+    half = {"use_fp16": precision == "fp16", "use_bf16": precision == "bf16"}
+    ours, flag = (
+        Embedder(settings, profile),
+        BaseEmbedder(str(settings.folder), pooling_method=settings.pooling, **half),
+    )
     sbert = SentenceTransformer(str(settings.folder), model_kwargs={"dtype": flag.model.dtype})
     prompt, max_len = settings.passage_instruction, settings.passage_max_len
     return {

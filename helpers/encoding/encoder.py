@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from helpers.base import Profile, UserError, fingerprint, make, manifest_of, model_fingerprint, whole_file
 from helpers.base.manifest import busy, read_manifest
-from helpers.encoding.models import loading, skeleton
+from helpers.encoding.models import load_encoder, loading, skeleton
 from helpers.encoding.settings import EmbedderSettings, embedder_settings
 from helpers.sampling import load_eval_set
 
@@ -29,19 +29,15 @@ def computes_in(precision: str) -> str:
     return precision if precision != "fp16" or torch.cuda.is_available() else "fp32"
 
 
-def load_model(settings: EmbedderSettings, precision: str = "fp32"):
-    """Load FlagEmbedding's `BaseEmbedder` with its pooling, in `precision`; raises UserError: as `loading`."""
-    import torch
-    import transformers
-    from FlagEmbedding.inference.embedder.encoder_only.base import BaseEmbedder
+def pool(hidden, mask, pooling: str):
+    """Return the vectors, (texts, dim), of hidden states, (texts, tokens, dim), by `cls` or `mean`.
 
-    transformers.utils.logging.disable_progress_bar()  # the reading of weights takes a moment
-    device = "cuda:0" if torch.cuda.is_available() else "cpu"  # what the scripts train on
-    half = {"use_fp16": precision == "fp16", "use_bf16": precision == "bf16"}
-    with loading(settings.folder):
-        model = BaseEmbedder(str(settings.folder), pooling_method=settings.pooling, devices=device, **half)
-    model.model.to(device).eval()
-    return model
+    `mask`, (texts, tokens), is 0 at padding. As FlagEmbedding's `inference/embedder/encoder_only/base.py`, without the
+    seconds that its import takes.
+    """
+    if pooling == "cls":
+        return hidden[:, 0]
+    return (hidden * mask.unsqueeze(-1).float()).sum(dim=1) / mask.sum(dim=1, keepdim=True).float()
 
 
 def encode_texts(texts: list[str], max_len: int, tokenizer, forward: Callable, budget: int) -> tuple[np.ndarray, int]:
@@ -82,7 +78,7 @@ def encode_texts(texts: list[str], max_len: int, tokenizer, forward: Callable, b
 class Embedder:
     """A model that is loaded when it first has to encode, and whose vectors are kept on disk, as the profile says.
 
-    They are found again by the fingerprint of weights, settings and texts. Only the batches are not FlagEmbedding's.
+    They are found again by the fingerprint of weights, settings and texts.
     """
 
     def __init__(self, settings: EmbedderSettings, profile: Profile):
@@ -94,11 +90,13 @@ class Embedder:
 
     @cached_property
     def model(self):
-        """The loaded `BaseEmbedder`. Raises UserError: it is not the model that vectors and results are named after."""
-        folder, asked, model = self.settings.folder, self.settings.weights, load_model(self.settings)
+        """The loaded model. Raises UserError: it is not the one that vectors and results are named after."""
+        import torch
+
+        folder, asked, model = self.settings.folder, self.settings.weights, load_encoder(self.settings.folder)
         if model_fingerprint(folder) != asked:
             raise UserError(f"{folder} has been replaced by another model; run this again from the start.")
-        return model
+        return model.to("cuda:0" if torch.cuda.is_available() else "cpu").eval()  # what the scripts train on
 
     def encode_queries(self, texts: Collection[str]) -> np.memmap:
         """Return the vectors of queries, (texts, dim), of length 1, mapped from disk; encode them if need be."""
@@ -121,17 +119,18 @@ class Embedder:
 
     def encode(self, texts: list[str], max_len: int) -> np.ndarray:
         """Return vectors, (texts, dim), of length 1, computed in the precision of the training; as `encode_texts`."""
-        vectors, self.budget = encode_texts(texts, max_len, self.model.tokenizer, self._forward, self.budget)
+        how = load_tokenizer(self.settings.folder), self._forward, self.budget
+        vectors, self.budget = encode_texts(texts, max_len, *how)
         return vectors
 
     def _forward(self, inputs):
         import torch
 
-        inputs = inputs.to(self.model.model.device)
+        inputs = inputs.to(self.model.device)
         half = torch.bfloat16 if self.precision == "bf16" else torch.float16
         with torch.inference_mode(), torch.autocast(inputs["input_ids"].device.type, half, self.precision != "fp32"):
-            hidden = self.model.model(**inputs).last_hidden_state  # (texts, tokens, dim)
-            pooled = self.model.pooling(hidden, inputs["attention_mask"]).float()  # (texts, dim)
+            hidden = self.model(**inputs).last_hidden_state  # (texts, tokens, dim)
+            pooled = pool(hidden, inputs["attention_mask"], self.settings.pooling).float()  # (texts, dim)
         return torch.nn.functional.normalize(pooled, dim=-1)
 
     def _kept(
@@ -152,7 +151,7 @@ class Embedder:
                     bar.update(len(vectors))
 
         def write() -> dict[str, float]:
-            config = skeleton(self.settings.folder).config if spread else self.model.model.config  # before the clock
+            config = skeleton(self.settings.folder).config if spread else self.model.config  # before the clock
             start, found = time.perf_counter(), spread(path) if spread else blocks()
             write_vectors(path, found, (len(texts), config.hidden_size), self.profile.vectors)
             return {"seconds": round(time.perf_counter() - start, 3)}

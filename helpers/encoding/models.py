@@ -102,7 +102,9 @@ def load_encoder(folder: Path, **config: int):
     """
     import torch
     from transformers import AutoModel
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # the reading of weights takes a moment
     with loading(folder):
         return AutoModel.from_pretrained(folder, dtype=torch.float32, weights_only=True, **config)
 

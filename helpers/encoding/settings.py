@@ -16,6 +16,7 @@ from helpers.encoding.models import base_model, check_lengths, loading, model_fo
 LAST = "modules.json"  # moved into place last: where it is, the model is whole
 POOLINGS = {"cls": "cls_token", "mean": "mean_tokens"}  # -> its name in the keys that all programs read
 PASSAGE_PROMPTS = ("document", "passage", "corpus")
+REMEDY = "get the model again"
 
 
 @dataclass(frozen=True)
@@ -96,11 +97,13 @@ def read_embedder(model: str, folder: Path) -> EmbedderSettings:
             "give a model saved by sentence-transformers."
         )
     with loading(folder):
-        from sentence_transformers.sentence_transformer.modules import Pooling
-
         own = r"^sentence_transformers\.(.*\.)?"  # before the names of the library's modules
         paths = {re.sub(own, "", module["type"]): folder / module["path"] for module in _read(folder / LAST)}
-        pooling, size = Pooling.load(str(paths["Pooling"])), skeleton(folder).config.hidden_size
+        pooling, size = read_json(paths["Pooling"] / "config.json", REMEDY), skeleton(folder).config.hidden_size
+        old = [key.removeprefix("pooling_mode_") for key in pooling if key.startswith("pooling_mode_") and pooling[key]]
+        names = {long: short for short, long in POOLINGS.items()}  # without a mode it is the mean
+        mode = str(pooling.get("pooling_mode") or " and ".join(names.get(key, key) for key in old) or "mean")
+        dim = pooling.get("embedding_dimension", pooling.get("word_embedding_dimension", size))
         settings = _read(next(paths["Transformer"].glob("sentence_*_config.json"), folder / "none"))
         tokenizer = _read(folder / "tokenizer_config.json")
         more = _read(folder / "config_sentence_transformers.json")
@@ -113,9 +116,9 @@ def read_embedder(model: str, folder: Path) -> EmbedderSettings:
         compared = more.get("similarity_fn_name") or "cosine"
         alike = ("cosine", "dot", "euclidean") if "Normalize" in paths else ("cosine",)  # rank the same first
         wants = {name: name not in ("Transformer", "Pooling", "Normalize") for name in paths} | {
-            f"pooling {pooling.pooling_mode}": pooling.pooling_mode not in POOLINGS,
-            f"pooling of {pooling.embedding_dimension} dimensions": pooling.embedding_dimension != size,
-            "a prompt that is not pooled": not pooling.include_prompt and (instruction or before_passages),
+            f"pooling {mode}": mode not in POOLINGS,
+            f"pooling of {dim} dimensions": dim != size,
+            "a prompt that is not pooled": not pooling.get("include_prompt", True) and (instruction or before_passages),
             f"similarity {compared}": compared not in alike,
             "lower case": settings.get("do_lower_case") and not tokenizer.get("do_lower_case"),
         }
@@ -124,11 +127,11 @@ def read_embedder(model: str, folder: Path) -> EmbedderSettings:
             f"{folder} wants {undone[0]}, which is not supported; give a BERT-like embedder with "
             f"{' or '.join(POOLINGS)} pooling, compared by cosine."
         )
-    return EmbedderSettings(model, folder, pooling.pooling_mode, instruction, before_passages, *lengths)
+    return EmbedderSettings(model, folder, mode, instruction, before_passages, *lengths)
 
 
 def _read(path: Path) -> Any:
-    return read_json(path, "get the model again") if path.exists() else {}
+    return read_json(path, REMEDY) if path.exists() else {}
 
 
 def training_profile(profile: Profile, name: str) -> Profile:

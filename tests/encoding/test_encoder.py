@@ -15,7 +15,8 @@ from safetensors.numpy import load_file, save_file
 from helpers.base.errors import UserError
 from helpers.base.profile import ROOT
 from helpers.encoding import encoder
-from helpers.encoding.encoder import Embedder, computes_in, load_model, token_lengths
+from helpers.encoding.encoder import Embedder, computes_in, token_lengths
+from helpers.encoding.models import load_encoder
 from helpers.encoding.settings import EmbedderSettings, embedder_settings
 
 TEXTS = [pair["positive"][0] for pair in make_pairs(40)]
@@ -66,13 +67,13 @@ def test_batches_are_of_like_length_and_within_the_budget(tiny_bert, make_profil
     embedder = make_embedder(tiny_bert, make_profile(ENCODE_TOKENS=48))
     model = embedder.model
     shapes = []
-    forward = model.model.forward
+    forward = model.forward
 
     def noted(input_ids, **inputs):
         shapes.append(tuple(input_ids.shape))
         return forward(input_ids, **inputs)
 
-    monkeypatch.setattr(model.model, "forward", noted)
+    monkeypatch.setattr(model, "forward", noted)
     texts = ["banel " * n for n in (1, 20, 2, 19, 1, 2, 1, 1)]  # with two special tokens: 3, 22, 4, 21, ...
     embedder.encode(texts, 24)
     assert shapes == [(2, 22), (6, 4)]
@@ -83,13 +84,13 @@ def test_vectors_are_encoded_in_the_precision_of_the_training(tiny_bert, make_pr
 
     single, half = (make_embedder(tiny_bert, make_profile(PRECISION=precision)) for precision in ("fp32", "bf16"))
     dtypes = []
-    half.model.model.register_forward_pre_hook(
+    half.model.register_forward_pre_hook(
         lambda *_: dtypes.append(torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu"))
     )
     difference = abs(single.encode_corpus(TEXTS) - half.encode_corpus(TEXTS)).max()  # kept apart, too
     assert set(dtypes) == {torch.bfloat16}
     assert 1e-4 < difference < 0.05
-    assert {parameter.dtype for parameter in half.model.model.parameters()} == {torch.float32}
+    assert {parameter.dtype for parameter in half.model.parameters()} == {torch.float32}
     assert [computes_in(precision) for precision in ("fp32", "fp16", "bf16")] == ["fp32", "fp32", "bf16"]
 
 
@@ -138,7 +139,7 @@ def test_a_text_that_does_not_fit_is_one_sentence(tiny_bert, make_profile, monke
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     embedder = make_embedder(tiny_bert, make_profile())
-    monkeypatch.setattr(embedder.model.model, "forward", full)
+    monkeypatch.setattr(embedder.model, "forward", full)
     with pytest.raises(UserError, match="Not even one text of 24 tokens fits into memory; lower QUERY_MAX_LEN"):
         embedder.encode(["banel " * 100] * 4, 24)
 
@@ -154,11 +155,11 @@ def calls(monkeypatch):
 
     def counted_load(*args):
         counts["loads"] += 1
-        return load_model(*args)
+        return load_encoder(*args)
 
     encode = Embedder.encode
     monkeypatch.setattr(Embedder, "encode", counted_encode)
-    monkeypatch.setattr(encoder, "load_model", counted_load)
+    monkeypatch.setattr(encoder, "load_encoder", counted_load)
     return counts
 
 
