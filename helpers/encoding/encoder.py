@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from functools import cache, cached_property
+from functools import cached_property
 from mmap import mmap
 from pathlib import Path
 
@@ -12,14 +12,14 @@ from huggingface_hub.utils import chunk_iterable
 from tqdm import tqdm
 
 from helpers.base import Profile, UserError, fingerprint, make, manifest_of, model_fingerprint, whole_file
-from helpers.base.manifest import busy, read_manifest
+from helpers.base.manifest import MANIFEST, busy, read_manifest
 from helpers.encoding.models import load_encoder, loading, skeleton
 from helpers.encoding.settings import EmbedderSettings, embedder_settings
 from helpers.sampling import load_eval_set
 
 BLOCK = 16_384  # vectors in memory at a time: 25 MB of 384 float32
 SHARDS = ".shards"  # the folder of the blocks that a cluster has encoded, until all are there
-Spread = Callable[[Path], Iterable[np.ndarray]]
+Spread = Callable[[Path, dict], Iterable[np.ndarray]]
 
 
 def computes_in(precision: str) -> str:
@@ -98,6 +98,11 @@ class Embedder:
             raise UserError(f"{folder} has been replaced by another model; run this again from the start.")
         return model.to("cuda:0" if torch.cuda.is_available() else "cpu").eval()  # what the scripts train on
 
+    @cached_property
+    def tokenizer(self):
+        """The model's, loaded."""
+        return load_tokenizer(self.settings.folder)
+
     def encode_queries(self, texts: Collection[str]) -> np.memmap:
         """Return the vectors of queries, (texts, dim), of length 1, mapped from disk; encode them if need be."""
         return self._kept("queries", texts, self.settings.instruction, self.settings.query_max_len)
@@ -105,7 +110,7 @@ class Embedder:
     def encode_corpus(self, texts: Collection[str], spread: Spread | None = None) -> np.memmap:
         """Return the vectors of passages, (texts, dim), of length 1, mapped from disk; encode them if need be.
 
-        By this process, or by `spread`: of the path to which they will go it makes the vectors, block by block.
+        By this process, or by `spread`, which makes them block by block, told where they go and what they are made of.
         """
         return self._kept("corpus", texts, self.settings.passage_instruction, self.settings.passage_max_len, spread)
 
@@ -119,8 +124,7 @@ class Embedder:
 
     def encode(self, texts: list[str], max_len: int) -> np.ndarray:
         """Return vectors, (texts, dim), of length 1, computed in the precision of the training; as `encode_texts`."""
-        how = load_tokenizer(self.settings.folder), self._forward, self.budget
-        vectors, self.budget = encode_texts(texts, max_len, *how)
+        vectors, self.budget = encode_texts(texts, max_len, self.tokenizer, self._forward, self.budget)
         return vectors
 
     def _forward(self, inputs):
@@ -152,7 +156,7 @@ class Embedder:
 
         def write() -> dict[str, float]:
             config = skeleton(self.settings.folder).config if spread else self.model.config  # before the clock
-            start, found = time.perf_counter(), spread(path) if spread else blocks()
+            start, found = time.perf_counter(), spread(path, made_from) if spread else blocks()
             write_vectors(path, found, (len(texts), config.hidden_size), self.profile.vectors)
             return {"seconds": round(time.perf_counter() - start, 3)}
 
@@ -202,7 +206,8 @@ def clean(profile: Profile, remove: bool) -> None:
     for path in sorted([*folder.glob("*.npy"), *folder.glob(".*.tmp"), *folder.glob(f"*{SHARDS}")]):
         # What is being written is `.NAME.npy.DIGITS.tmp`.
         manifest = manifest_of(path.with_name(path.name[1:].rsplit(".", 2)[0]) if path.suffix == ".tmp" else path)
-        made_from = (read_manifest(manifest) or {}).get("made_from", {}) if path.suffix == ".npy" else {}
+        inside = path / MANIFEST if path.is_dir() else manifest
+        made_from = (read_manifest(inside) or {}).get("made_from", {}) if path.suffix != ".tmp" else {}
         if not {made_from.get("model"), made_from.get("texts")} <= present and not busy(manifest):
             size = sum(file.stat().st_size for file in (path.iterdir() if path.is_dir() else [path]))
             print(f"{size:14,}  {path.name}")
@@ -222,11 +227,11 @@ def token_lengths(texts: list[str], folder: Path) -> list[int]:
 
 def token_ids(texts: Iterable[str], folder: Path) -> Iterator[list[int]]:
     """Yield the ids of the tokens of each text, as `token_lengths` counts them."""
+    tokenizer = load_tokenizer(folder)
     for block in chunk_iterable(texts, 1000):
-        yield from load_tokenizer(folder)(list(block), return_attention_mask=False)["input_ids"]
+        yield from tokenizer(list(block), return_attention_mask=False)["input_ids"]
 
 
-@cache
 def load_tokenizer(folder: Path):
     """Return the tokenizer of the model in `folder`, which counts what is longer than the model can read."""
     from transformers import AutoTokenizer

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from helpers.base import Profile, UserError, file_fingerprint, how_to_train, model_fingerprint, read_json, write_json
-from helpers.base.manifest import MANIFEST, differing
+from helpers.base.manifest import MANIFEST, differing, read_manifest
 from helpers.encoding.models import base_model, check_lengths, loading, model_folder, positions, skeleton
+from helpers.sampling import EVAL_MANIFEST
 
 LAST = "modules.json"  # moved into place last: where it is, the model is whole
 POOLINGS = {"cls": "cls_token", "mean": "mean_tokens"}  # -> its name in the keys that all programs read
@@ -165,8 +166,9 @@ def embedder_settings(profile: Profile, name: str) -> EmbedderSettings:
         fed = profile.model_dump(include={"pooling", "instruction", "query_max_len", "passage_max_len"})
         check_lengths(profile, folder := base_model(profile))
         return EmbedderSettings(profile.base_name, folder, passage_instruction="", **fed)
-    if profile.eval_share == 1:
-        raise UserError(f"EVAL_SHARE=1 evaluates on the queries that {name} was trained on; leave EVAL_SHARE out.")
+    if (read_manifest(profile.data_dir / EVAL_MANIFEST) or {"made_from": {}})["made_from"].get("EVAL_SHARE") == 1:
+        said = f"{profile.data_dir} evaluates on the queries that {name} was trained on"
+        raise UserError(f"{said}; run notebooks/02_build_eval_dataset.ipynb without EVAL_SHARE=1.")
     trained = training_profile(profile, name)
     folder, rows = trained.tuned_model(name), trained.training_file(name)
     if not is_embedder(folder):

@@ -91,7 +91,7 @@ def save_eval_set(evaluation: list[dict], pairs: list[dict], profile: Profile) -
         "DISTRACTORS": [*map(file_fingerprint, distractors), profile.fix_text] if distractors else "",
         "INSTRUCTION": profile.instruction,
         "code": code_of(__file__),
-    }
+    } | ({"EVAL_SHARE": 1} if profile.eval_share == 1 and not is_beir(profile.dataset_path) else {})
 
     def write() -> None:
         write_jsonl(passages, corpus_rows(pairs, read_distractors(distractors, profile.fix_text)))

@@ -30,25 +30,27 @@ class SpreadIndex:
     def search(self, queries: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
         """Return scores and rows of the nearest vectors, (queries, depth) each, best first; say how many are ties.
 
-        Lists are merged by FAISS in the order of the blocks, so that equal scores end as in `ExactIndex`. A task that
-        a node takes with it is done again by another.
+        Lists are merged by FAISS in the order of the blocks; with a block a part, up to `TASKS` of them, that is what
+        `ExactIndex` does, equal scores included. A task that a node takes with it is done again by another.
         """
         import faiss
         import ray
 
-        task = ray.remote(num_cpus=self.share.cores, num_gpus=self.share.cards, max_retries=-1)(_search_part)
+        how = {"num_cpus": self.share.cores, "num_gpus": self.share.cards}
+        task = ray.remote(max_retries=-1, max_calls=0, **how)(_search_part)  # a process for all, with a card, too
         asked, rows = ray.put(queries), BLOCK * ceil(self.ntotal / BLOCK / TASKS)
         starts = range(0, self.ntotal, rows)
         parts = [task.remote(self.vectors.filename, slice(start, start + rows), asked, depth) for start in starts]
         heap = faiss.ResultHeap(len(queries), depth, keep_max=True)
-        for part in tqdm(parts, "search", unit="part", leave=False, delay=5):
-            heap.add_result(*ray.get(part))
+        left_out = np.full(len(queries), -np.inf)  # the best score that is not kept, of all parts so far
+        for part in tqdm(parts, "search", unit="part", leave=False):
+            scores, found = ray.get(part)
+            both = np.concatenate([heap.D, scores], axis=1)  # (queries, 2 * depth)
+            left_out = np.maximum(left_out, np.partition(both, depth - 1, axis=1)[:, depth - 1])
+            heap.add_result(scores, found)
         heap.finalize()
-        last, equal = heap.D[:, -1:], np.zeros(len(queries), int)
-        for part in parts:
-            equal += (ray.get(part)[0] == last).sum(axis=1)
-        if ties := int((equal > (last == heap.D).sum(axis=1)).sum()):
-            print(f"In {ties:,} queries other passages have the score of the last that is kept.")
+        if ties := int((left_out == heap.D[:, -1]).sum()):
+            print(f"In {ties:,} queries a passage of another part has the score of the last that is kept.")
         return heap.D, heap.I
 
 
@@ -67,6 +69,7 @@ def scale(name: str, profile: Profile, searches: bool) -> None:
     eval_set, settings = load_eval_set(profile.data_dir), embedder_settings(profile, name)
     model = Embedder(settings, profile)
     with cluster() as share:
+        print(f"at most {share.workers} workers, each with {'a card' if share.cards else f'{share.cores} cores'}")
         vectors = encode(model, cast(Corpus, eval_set.corpus), share)
         print(f"{vectors.shape[0]:,} passages in {model.seconds['encode_corpus']:.1f} s: {vectors.filename}")
         if searches:

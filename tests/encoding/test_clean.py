@@ -7,7 +7,7 @@ import pytest
 from conftest import environ_of, make_pairs
 from safetensors.numpy import load_file, save_file
 
-from helpers.base.manifest import manifest_of
+from helpers.base.manifest import MANIFEST, manifest_of, read_manifest, write_manifest
 from helpers.base.profile import ROOT
 from helpers.encoding.encoder import Embedder, clean
 from helpers.encoding.settings import EmbedderSettings, embedder_settings, write_embedder
@@ -139,6 +139,8 @@ def test_what_a_killed_encoding_has_left_goes_and_what_one_writes_stays(profile,
     for name in ("old-corpus-4.shards", "busy-corpus-3.shards"):  # what a cluster has encoded
         (folder / name).mkdir()
         (folder / name / "000000.npy").write_bytes(b"vectors")
+    shutil.copytree(folder / "old-corpus-4.shards", present := folder / "raw-corpus-5.shards")  # whose model is there
+    write_manifest(present / MANIFEST, read_manifest(manifest_of(min(vectors)))["made_from"], [])
     manifest_of(gone := min(vectors)).write_text("{")
     busy = [sys.executable, "-c", HOLD, manifest_of(folder / "busy-corpus-3.npy")]
     with subprocess.Popen(busy, cwd="/", env=environ_of(ROOT, {}), stdout=subprocess.PIPE, text=True) as process:
@@ -147,4 +149,5 @@ def test_what_a_killed_encoding_has_left_goes_and_what_one_writes_stays(profile,
         process.kill()
     assert capsys.readouterr().out.splitlines()[-1].startswith("4 files of vectors ")
     left = before - {gone, manifest_of(gone)}
-    assert files(profile) == left | {folder / ".busy-corpus-3.npy.0123456789ab.tmp", folder / "busy-corpus-3.shards"}
+    left |= {folder / ".busy-corpus-3.npy.0123456789ab.tmp", folder / "busy-corpus-3.shards", present}
+    assert files(profile) == left
