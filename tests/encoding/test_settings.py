@@ -10,7 +10,8 @@ from conftest import make_pairs
 from helpers.base.errors import UserError
 from helpers.base.files import write_json
 from helpers.encoding.encoder import Embedder
-from helpers.encoding.settings import EmbedderSettings, read_embedder, write_embedder
+from helpers.encoding.settings import EmbedderSettings, embedder_settings, read_embedder, write_embedder
+from helpers.sampling import save_eval_set
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
@@ -127,3 +128,14 @@ def test_files_that_do_not_tell_are_one_sentence(tiny_bert, tiny_embedder, tmp_p
                 read_embedder("other", folder)
             assert "\n" not in str(error.value)
         (folder / name).write_bytes(before)
+
+
+def test_a_set_of_all_queries_measures_no_model_that_was_trained_on_them(make_profile):
+    """Whatever the environment says by then."""
+    pairs, profile = [pair | {"id": f"q{number}"} for number, pair in enumerate(make_pairs(12))], make_profile()
+    save_eval_set(pairs, pairs, make_profile(EVAL_SHARE=1))
+    with pytest.raises(UserError, match="evaluates on the queries that neg10 was trained on; run notebooks/02_build"):
+        embedder_settings(profile, "neg10")
+    save_eval_set(pairs[:3], pairs, profile)
+    with pytest.raises(UserError, match="There is no finished model"):
+        embedder_settings(profile, "neg10")
