@@ -218,6 +218,14 @@ def recipes(smallest: Smallest = False) -> None:
     Recipes(load_profile()).run(smallest)
 
 
+@benchmarks.command("index")
+def index_benchmark(vectors: Annotated[list[int] | None, typer.Argument(min=2000)] = None) -> None:
+    """Build indexes over ever more vectors."""
+    from helpers.benchmarks.indexes import SIZES, indexes
+
+    indexes(vectors or SIZES, load_profile())
+
+
 @benchmarks.command("scale")
 def scale_benchmark(passages: Annotated[list[int] | None, typer.Argument(min=100)] = None) -> None:
     """Encode and search by Ray beside one process."""

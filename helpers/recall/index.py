@@ -1,7 +1,7 @@
 """Nearest-passage search over the whole corpus with FAISS, exact unless asked otherwise."""
 
 from math import ceil, sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -87,11 +87,16 @@ def search_with(name: str, task: EvalSet, profile: Profile, depth: int = DEPTH) 
     return search(index, model.encode_queries(task.queries.values()), list(task.queries), list(task.corpus), depth)
 
 
-def index_line(index: Index, vectors: np.ndarray, query_vectors: np.ndarray, factory: str) -> str:
-    """Say that an index of vectors, (passages, dim), is exact, or what share of that it finds, its size, its speed."""
-    exact_bytes = 4 * vectors.size / 1e6
-    if factory == EXACT:
-        return f"exact, over {exact_bytes:.1f} MB of vectors"
+class Costs(NamedTuple):
+    """What an index finds of what exact search finds, the bytes that it takes, and queries a second."""
+
+    found: float
+    size: int
+    speed: float
+
+
+def index_costs(index: Index, vectors: np.ndarray, query_vectors: np.ndarray) -> tuple[Costs, Costs]:
+    """Return what a FAISS index of vectors, (passages, dim), costs for queries, (queries, dim); and the exact one."""
     import faiss
 
     queries, depth = np.array(query_vectors, dtype=np.float32), min(DEPTH, len(vectors))
@@ -100,8 +105,16 @@ def index_line(index: Index, vectors: np.ndarray, query_vectors: np.ndarray, fac
     shared = sum(len(np.intersect1d(a, b)) for a, b in zip(found, exact, strict=True)) / exact.size
     sizes: list[int] = []  # of the pieces in which FAISS would write the index; they are counted, not kept
     faiss.write_index(index, faiss.PyCallbackIOWriter(lambda data: sizes.append(len(data))))  # type: ignore
+    own, other = (len(queries) / spent for spent in (seconds, exact_seconds))
+    return Costs(shared, sum(sizes), own), Costs(1, 4 * vectors.size, other)
+
+
+def index_line(index: Index, vectors: np.ndarray, query_vectors: np.ndarray, factory: str) -> str:
+    """Say that an index of vectors, (passages, dim), is exact, or what share of that it finds, its size, its speed."""
+    if factory == EXACT:
+        return f"exact, over {4 * vectors.size / 1e6:.1f} MB of vectors"
+    own, exact = index_costs(index, vectors, query_vectors)
     return (
-        f"{factory}: finds {shared:.1%} of what exact search finds, {sum(sizes) / 1e6:.1f} MB "
-        f"(exact {exact_bytes:.1f} MB), {len(queries) / seconds:,.0f} queries/s "
-        f"(exact {len(queries) / exact_seconds:,.0f})"
+        f"{factory}: finds {own.found:.1%} of what exact search finds, {own.size / 1e6:.1f} MB "
+        f"(exact {exact.size / 1e6:.1f} MB), {own.speed:,.0f} queries/s (exact {exact.speed:,.0f})"
     )
