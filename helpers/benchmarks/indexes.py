@@ -53,15 +53,15 @@ def indexes(sizes: Iterable[int], profile: Profile) -> None:
                 found = {"Flat": (exact, 0.0)} if kind == KINDS[0] else {}
                 for name, (costs, built) in (found | {factory: (own, seconds)}).items():
                     rows.append({"vectors": size, "index": name, **costs._asdict(), "built": built})
-                    print(
-                        {key: f"{value:.4g}" if isinstance(value, float) else value for key, value in rows[-1].items()}
-                    )
+                    what = f"finds {costs.found:6.1%}  {costs.size / 1e6:8.1f} MB  {costs.speed:8,.0f} queries/s"
+                    print(f"{size:10,}  {name:16} {what}  built in {built:.1f} s", flush=True)
     table = pd.DataFrame(rows)
     profile.output_dir.mkdir(parents=True, exist_ok=True)
     table.to_csv(profile.output_dir / "indexes.csv", index=False)
     table["kind"] = table["index"].str.replace(r"IVF\d+", "IVF", regex=True)
     _, panels = plt.subplots(1, 3, figsize=(11, 3.2), layout="constrained", dpi=110)
-    for axes, (column, label) in zip(panels, {"speed": "queries/s", "size": "bytes", "found": "share found"}.items()):
+    labels = {"speed": "queries/s", "size": "bytes", "found": "share found"}
+    for axes, (column, label) in zip(panels, labels.items(), strict=True):
         table.pivot(index="vectors", columns="kind", values=column).plot(ax=axes, marker="o", logx=True, ylabel=label)
         axes.set_yscale("linear" if column == "found" else "log")
     plt.savefig(profile.output_dir / "indexes.png")
