@@ -61,6 +61,9 @@ def test_rows_are_read_when_they_are_asked_for(tmp_path):
     assert seen == [(f"{path}, line {number}", text) for number, text in zip((1, 3, 5), texts, strict=True)]
     assert (len(rows), [row["text"] for row in rows]) == (3, texts)
     assert [rows[i]["text"] for i in (2, 0, -1)] == [texts[2], texts[0], texts[2]]
+    start, size = rows.span(1, 3)
+    read = path.read_bytes()[start : start + size].split(b"\n")
+    assert [json.loads(line)["text"] for line in read if line.strip()] == texts[1:]
     with pytest.raises(IndexError):
         rows[3]
     path.unlink()
