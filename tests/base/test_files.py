@@ -1,3 +1,4 @@
+import json
 import tracemalloc
 
 import pytest
