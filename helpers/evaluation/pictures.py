@@ -87,8 +87,10 @@ def plot_recipes(points: list[dict], named: dict[str, str]) -> plt.Axes:
         axes.plot(part["CPU seconds"], part["ndcg@10"], "o", color=COLOURS[training], label=training)
     for name in means.index.intersection(list(named)):
         at, left = means.loc[name, ["CPU seconds", "ndcg@10"]], named[name] == "left"
-        how = {"textcoords": "offset points", "va": "center", "ha": "right" if left else "left"}
-        axes.annotate(name, tuple(at), (-6 if left else 6, 0), fontsize=8, **how)
+        side = "right" if left else "left"  # of the text, which is where the dot is
+        axes.annotate(
+            str(name), tuple(at), (-6 if left else 6, 0), textcoords="offset points", fontsize=8, va="center", ha=side
+        )
     ticks = [30, 60, 120, 240, 480, 960]
     axes.set(xscale="log", xticks=ticks, xticklabels=ticks, xlabel="CPU seconds", ylabel="nDCG@10")
     axes.minorticks_off()
