@@ -60,10 +60,10 @@ def _profile_line(name: str, reached: bool) -> str:
         return f"PROFILE={name} will not work: {error}"
     wanted = [(profile.base_model, profile.base_revision), (profile.reference_model, profile.reference_revision)]
     missing = [model for model, revision in wanted if not _is_here(model, revision)]
-    for name, revision in ((profile.dataset, profile.dataset_revision), (profile.distractors, "")):
-        if name not in ("docstrings", "") and not os.path.isabs(name):
-            found = try_to_load_from_cache(name, "README.md", None, revision or None, "dataset")
-            missing += [] if isinstance(found, str) else [name]
+    for source, revision in ((profile.dataset, profile.dataset_revision), (profile.distractors, "")):
+        if source not in ("docstrings", "") and not os.path.isabs(source):
+            found = try_to_load_from_cache(source, "README.md", None, revision or None, "dataset")
+            missing += [] if isinstance(found, str) else [source]
     verdict = "works, and fetches" if reached else "will not work: it has to fetch"
     return f"PROFILE={name} {verdict} {', '.join(missing)}" if missing else f"PROFILE={name} works, without the Hub"
 
