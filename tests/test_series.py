@@ -235,7 +235,7 @@ COMMANDS = {
     "benchmark encode neg10": r"^sentence-transformers +[\d.]+ texts/s",
     "benchmark step neg10 3": r"^without dropout, the loss of a step differs by (0\.0e\+00|[\d.]+e-(0[5-9]|1\d))",
     "benchmark search 2000": r"^2,000 vectors of 384, 3 MB on disk",
-    "benchmark index 2000": r"^ +2,000  IVF128,PQ48 +finds +\d+\.\d%  ",
+    "benchmark index 2000": r"^ +2,000  IVF128,PQ48np +finds +\d+\.\d%  ",
     "benchmark memory 1000": r"^1,000 queries, 0\.0\d GB of rows$",
 }
 # run_all.sh or another test has run them

@@ -16,7 +16,8 @@ from helpers.recall.index import build_index, index_costs
 
 SIZES = (10_000, 100_000, 1_000_000)  # vectors
 QUERIES = 1000
-KINDS = ("HNSW32", "IVF{lists},Flat", "IVF{lists},PQ48")
+# "np": without the training for polysemous codes, which takes a minute and is not used here.
+KINDS = ("HNSW32", "IVF{lists},Flat", "IVF{lists},PQ48np")
 TOPIC = 100  # vectors that are about one thing, on average
 SPREAD = 0.8  # of them around their centre, whose length is 1
 
